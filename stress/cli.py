@@ -2,8 +2,10 @@
 what is misspelt has been told.
 """
 
+import importlib
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -193,53 +195,22 @@ verb(
 )(_run)  # fmt: skip
 
 
-@verb(app, "compare", options.CompareRequest, EXIT_CODES)
-def _compare(request: options.CompareRequest) -> int:
-    from stress.compare import compare
-
-    return compare(request)
-
-
-@verb(app, "report", options.ReportRequest)
-def _report(request: options.ReportRequest) -> int:
-    from stress.report import report
-
-    return report(request)
+def _carried_out_in(where: str) -> Callable[[Any], int]:
+    """By this function, `module:name`, imported when it is wanted."""
+    module, _, name = where.partition(":")
+    return lambda request: int(getattr(importlib.import_module(module), name)(request))
 
 
-@verb(app, "merge", options.MergeRequest, EXIT_CODES)
-def _merge(request: options.MergeRequest) -> int:
-    from stress.merge import merge
-
-    return merge(request)
-
-
-@verb(app, "history", options.HistoryRequest)
-def _history(request: options.HistoryRequest) -> int:
-    from stress.history import history
-
-    return history(request)
-
-
-@verb(app, "selftest", options.SelftestRequest, EXIT_CODES)
-def _selftest(request: options.SelftestRequest) -> int:
-    from stress.selftest.verb import selftest
-
-    return selftest(request)
-
-
-@verb(app, "list", options.ListRequest)
-def _list(request: options.ListRequest) -> int:
-    from stress.list import list_all, list_labels
-
-    return list_all(request) if request.labels is None else list_labels(request.labels, request)
-
-
-@verb(app, "replay", options.ReplayRequest, REPLAY_CODES)
-def _replay(request: options.ReplayRequest) -> int:
-    from stress.replay import replay
-
-    return replay(request)
+for name, asked, where, codes in (
+    ("compare", options.CompareRequest, "stress.compare:compare", EXIT_CODES),
+    ("report", options.ReportRequest, "stress.report:report", ""),
+    ("merge", options.MergeRequest, "stress.merge:merge", EXIT_CODES),
+    ("history", options.HistoryRequest, "stress.history:history", ""),
+    ("selftest", options.SelftestRequest, "stress.selftest.verb:selftest", EXIT_CODES),
+    ("list", options.ListRequest, "stress.list:list_all", ""),
+    ("replay", options.ReplayRequest, "stress.replay:replay", REPLAY_CODES),
+):
+    verb(app, name, asked, codes)(_carried_out_in(where))
 
 
 @verb(app, "doctor", options.DoctorRequest, DOCTOR_CODES)

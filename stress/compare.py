@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from results.kinds.bench.compare import Rounds, compare_caveats, compare_table, compared, read_both, unlike
-from results.kinds.bench.gate import Gate, Outcome, gate_lines, judged, parse_gate
+from results.kinds.bench.gate import Gate, gate_lines, gates_code, judged, parse_gate
 from results.kinds.kind import Kind, changed, kind_in
 from results.kinds.kind import unlike as unlike_verdicts
 from results.table import caveat_lines
@@ -51,7 +51,7 @@ def compare(request: CompareRequest) -> int:
         screen.show(compare_table(first, second, comparisons), "", *caveat_lines(caveats, whole=True))
     for line in gate_lines(outcomes):
         screen.show(line)
-    return _exit_code(outcomes)
+    return gates_code(outcomes)
 
 
 def _verdicts(request: CompareRequest, kind: Kind, other: Kind) -> int:
@@ -88,9 +88,3 @@ def _about(one: Rounds) -> dict[str, Any]:
         "commit": one.commit,
         "orderings": list(one.orderings),
     }
-
-
-def _exit_code(outcomes: Sequence[Outcome]) -> int:
-    if any(outcome.state == "failed" for outcome in outcomes):
-        return Exit.GATE_FAILED.value
-    return Exit.INCONCLUSIVE.value if any(outcome.state == "undecided" for outcome in outcomes) else 0

@@ -1,6 +1,5 @@
 """The verb `list`: what there is to run and to see, a line each; of one kind alone each with its source."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import fill
@@ -26,7 +25,7 @@ from scenarios.wording import nearest, unknown
 from stress.errors import UsageFault
 from stress.options import ListRequest
 from stress.screen import Screen, write
-from stress.session import hand_out
+from stress.session import hand_out, json_text
 
 Entry = Mapping[str, Any]
 FILES = {"orderings": ("orderings",), "scenarios": (".", "real")}
@@ -89,7 +88,9 @@ def _of(one: Any, *keys: str) -> dict[str, Any]:
 
 
 def list_all(request: ListRequest) -> int:
-    """Print everything, one kind of it, or one thing whole; the exit code is 0. Raises UsageFault."""
+    """Print everything, one kind of it, one thing whole, or labels; the exit code is 0. Raises UsageFault."""
+    if request.labels is not None:
+        return list_labels(request.labels, request)
     listed = everything()
     if request.schema is not None:
         return _schema(request.schema)
@@ -97,7 +98,7 @@ def list_all(request: ListRequest) -> int:
         return _whole(request.name, listed, request)
     chosen = listed if request.name is None else {request.name: listed[request.name]}
     if request.json is not None:
-        hand_out(request.json, json.dumps(chosen, indent=1) + "\n")
+        hand_out(request.json, json_text(chosen))
         return 0
     screen = Screen(sys.stdout, color=not request.no_color)
     for section, its in chosen.items():
@@ -121,7 +122,7 @@ def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListR
             + (f'; did you mean "{near}"?' if near else "")
         )
     if request.json is not None:
-        hand_out(request.json, json.dumps(found, indent=1) + "\n")
+        hand_out(request.json, json_text(found))
         return 0
     for section, entry in found.items():
         paths = [path for folder in FILES.get(section, ()) if (path := shipped(folder, name))]
@@ -144,7 +145,7 @@ def _schema(name: str) -> int:
 
     if name not in BY_NAME:
         raise UsageFault(f"--schema: {unknown('kind', name, tuple(BY_NAME))}")
-    write(sys.stdout, json.dumps(json_schemas(BY_NAME[name]), indent=1) + "\n")
+    write(sys.stdout, json_text(json_schemas(BY_NAME[name])))
     return 0
 
 
@@ -165,7 +166,7 @@ def list_labels(name: str, request: ListRequest) -> int:
         if label
     ]
     if request.json is not None:
-        hand_out(request.json, json.dumps({"flow": flow_name(flow), "labels": entries}, indent=1) + "\n")
+        hand_out(request.json, json_text({"flow": flow_name(flow), "labels": entries}))
         return 0
     screen, width = Screen(sys.stdout, color=not request.no_color), max(len(entry["name"]) for entry in entries)
     for entry in entries:

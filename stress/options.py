@@ -95,10 +95,8 @@ class RunRequest(NamedTuple):
         "--amplify auto",
         "Search for what shows an outcome most often: delays, yields, sizes, storms, starts.",
     ] = None
-    outcome: Annotated[
-        str | None, "--for OUTCOME", "What the search looks for; otherwise what the ordering is known for."
-    ] = None
-    budget: Annotated[str | None, "--budget TIME", "Of the search, for each ordering; otherwise 60s."] = None
+    outcome: Outcome = None
+    budget: Budget = None
     share: Share = None
     cluster: Cluster = None
     resume: Resume = None
@@ -194,7 +192,7 @@ class ExploreRequest(NamedTuple):
     no_reduction: Annotated[bool, "--no-reduction", "Also interleave steps that nobody else can see."] = False
     no_liveness: Annotated[bool, "--no-liveness", "Do not look for livelocks."] = False
     memory: Memory = None
-    threads: Annotated[int | None, "--threads N", "Searching at once; else one a CPU."] = None
+    threads: Threads = None
     random: Annotated[int | None, "--random N", "Instead of every interleaving, N schedules drawn at random."] = None
     pct: Annotated[int | None, "--pct D", "Draw them by PCT, for bugs of D ordered steps; with --random."] = None
     seed: Annotated[int | None, "--seed N", "Of schedules drawn at random, and of the races of orders."] = None

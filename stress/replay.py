@@ -1,6 +1,5 @@
 """The verb `replay`: a recorded schedule runs again, step by step, and must end where it ended."""
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from stress.options import ReplayRequest
 from stress.provenance import version
 from stress.resolve import check_read
 from stress.screen import DRAWING, Screen
-from stress.session import check_writable, hand_out, named_file, opened, reading_screen
+from stress.session import check_writable, hand_out, json_text, named_file, opened, reading_screen
 
 SCHEMA = "tdx-stress/replay/1"
 SHOWN = ("words",)
@@ -73,7 +72,7 @@ def replay(request: ReplayRequest) -> int:
             paths = write_pictures(directory, witness, done.story)
         for path in () if request.quiet else paths:
             told.line(f"wrote {path}")
-    hand_out(request.json, json.dumps(as_json(done), indent=1, allow_nan=False) + "\n")
+    hand_out(request.json, json_text(as_json(done)))
     return DIFFERS if done.difference else AGREES
 
 

@@ -189,11 +189,6 @@ def json_text(document: Mapping[str, Any]) -> str:
     return json_bytes(document).decode()
 
 
-def put_document(directory: RunDirectory, stem: str, document: Mapping[str, Any]) -> None:
-    """`stem`.json. Raises StoreError."""
-    directory.put({f"{stem}.json": json_bytes(document)})
-
-
 def named_file(typed: str | None) -> Path | None:
     """The file that an option FILE|- names; None where it was not typed, or is stdout."""
     return None if typed in (None, STDOUT) else Path(str(typed))

@@ -61,7 +61,7 @@ class Experiment:
 
 def design(request: BenchRequest) -> Experiment:
     """Everything resolved and checked. Raises ScenarioError and UsageFault."""
-    budget_s = _budget(request)
+    budget_s = checked_budget(request)
     rounds = MIN_ROUNDS if request.rounds is None else checked_rounds(request.rounds)
     listed = [name.strip() for name in request.listed.split(",")] if request.listed else []
     named = (*listed, *request.orderings)
@@ -104,7 +104,8 @@ def checked_rounds(rounds: int) -> int:
     return rounds
 
 
-def _budget(request: BenchRequest) -> float | None:
+def checked_budget(request: BenchRequest) -> float | None:
+    """The seconds asked for. Raises UsageFault where rounds are, too."""
     if request.budget is None:
         return None
     if request.rounds is not None:

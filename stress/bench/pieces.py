@@ -3,8 +3,7 @@ are never put together.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,12 +12,11 @@ from rich.text import Text
 from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.directory import csv_text, write_bench, write_parquet
 from results.kinds.bench.findings import bench_caveats, exit_code, found
-from results.kinds.bench.gate import Outcome, judged, parse_gate
+from results.kinds.bench.gate import gates_code, judged, parse_gate
 from results.kinds.bench.record import AGAIN, Bench, Design, Race, Sweep, round_file
 from results.kinds.bench.tables import bench_screen
 from results.kinds.files import write_bench_report
 from results.store import RunDirectory, write_file
-from results.verdict import Exit
 from scenarios.models import Ordering, Scenario
 from scenarios.real.model import ARMS
 from stress.bench.beside import race_beside
@@ -29,7 +27,6 @@ from stress.interrupts import Interrupts
 from stress.pieces.ready import Ready, facts_after, facts_of, ready_for
 from stress.pieces.record import Job, Pieces, Plain, arrays_of, key_of, packed
 from stress.pieces.run import told_of_missing
-from stress.processes.perturbation import declared_sites
 from stress.processes.race import Tally, race
 from stress.processes.supervisor import Watch
 from stress.progress import Display, display
@@ -77,9 +74,8 @@ def job_of(subject: Plain) -> Job:
 def prepared_for(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Ready:
     """Compiled once a process."""
     its = experiment_in(subject)
-    perturbed, costs = bool(declared_sites(its.scenario)), any(point.scenario.costs for point in its.points)
-    flow, cpus = its.scenario.flow, subject["cpus"]
-    ready = ready_for(flow, perturbed=perturbed, costs=costs, cpus=cpus, progress=progress, verbose=verbose)
+    costs = any(point.scenario.costs for point in its.points)
+    ready = ready_for(its.scenario, subject["cpus"], progress, costs=costs, verbose=verbose)
     if its.real:
         warmed([one.name for one in its.orderings if one.name in ARMS], ready.prepared.clock)
     return ready
@@ -98,18 +94,15 @@ def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None)
     its_arms = arms(its.orderings, perturbed=its.scenario.perturbed, real=its.real)
     due = turns(number, its.scenario.seed, its.points, {arm.arm: named[arm.ordering] for arm in its_arms})
     with display(progress) as drawn:
-        view = BenchProgress(drawn)
         took = ready.took or [(len(its.orderings) + 1) * sum(race_seconds(point.scenario) for point in its.points)]
         left = its.rounds - number + 1
 
-        def show(turn: Turn) -> BenchProgress:
+        def show(turn: Turn) -> Callable[[Tally], Watch]:
             left_s = left * sum(took) / len(took) - (time.monotonic() - begun)
-            view.at(turn, rounds=its.rounds, races=its.races, left_s=left_s)
-            return view
+            return race_line(drawn, turn, rounds=its.rounds, races=its.races, left_s=left_s)
 
-        prepared = replace(ready.prepared, perturbation=declared_sites(its.scenario))
         try:
-            done = run_round(prepared, due, interrupts, show, race_beside if its.real else race)
+            done = run_round(ready.prepared, due, interrupts, show, race_beside if its.real else race)
         except RoundBroken as error:
             raise HarnessFault(str(error)) from None
     if done is None:
@@ -201,50 +194,25 @@ def _finished(its: Session, directory: RunDirectory, bench: Bench) -> int:
         if parquet is not None:
             write_parquet(made, parquet)
     its.leave(made, bench_cases(made, outcomes, directory.path), shown=bench_screen(made, outcomes))
-    return its.end(_exit_code(made, outcomes))
+    # Doubt in the bench comes before its gates: they would judge noise.
+    return its.end(exit_code(made) or gates_code(outcomes))
 
 
-def _exit_code(bench: Bench, outcomes: Sequence[Outcome]) -> int:
-    """Doubt in the bench comes before its gates: they would judge noise."""
-    code = exit_code(bench)
-    if code == 0 and any(outcome.state == "failed" for outcome in outcomes):
-        return Exit.GATE_FAILED.value
-    if code == 0 and any(outcome.state == "undecided" for outcome in outcomes):
-        return Exit.INCONCLUSIVE.value
-    return code
+def race_line(drawn: Display, turn: Turn, *, rounds: int, races: int, left_s: float) -> Callable[[Tally], Watch]:
+    """What a race that is about to start takes as `show`: which of which round it is, and the time that the bench still
+    takes, with it, as a line of a display.
+    """
+    again, point = " again" * (turn.arm == AGAIN), f" at {turn.point.name}" * bool(turn.point.name)
+    where = f"round {turn.round} of {rounds}, race {turn.place + 1} of {races}: {turn.ordering.name}{again}{point}"
+    ends_at = time.monotonic() + left_s
 
+    def draw(*_: object) -> None:
+        if drawn.is_due():
+            line = f"{where}; {time_left(ends_at - time.monotonic())} left"
+            drawn.draw(Text(line, no_wrap=True, overflow="ellipsis"), line)
 
-class BenchProgress:
-    """Which race of which round is on, as a line of a display."""
-
-    def __init__(self, drawn: Display) -> None:
-        self._drawn = drawn
-        self._where = ""
-        self._ends_at: float | None = time.monotonic()
-
-    def at(self, turn: Turn, *, rounds: int, races: int, left_s: float | None) -> None:
-        """A race is about to start; `left_s` is how long the bench still takes, with it; None: nobody knows."""
-        again = " again" if turn.arm == AGAIN else ""
-        point = f" at {turn.point.name}" if turn.point.name else ""
-        self._where = (
-            f"round {turn.round} of {rounds}, race {turn.place + 1} of {races}: {turn.ordering.name}{again}{point}"
-        )
-        self._ends_at = None if left_s is None else time.monotonic() + left_s
-        self._draw()
-
-    def __call__(self, tally: Tally) -> Watch:
-        """What the race calls at every look."""
-
-        def watch(phase: str, left_s: float | None) -> None:
-            self._draw()
-
-        return watch
-
-    def _draw(self) -> None:
-        if self._drawn.is_due():
-            left = "" if self._ends_at is None else f"; {time_left(self._ends_at - time.monotonic())} left"
-            line = f"{self._where}{left}"
-            self._drawn.draw(Text(line, no_wrap=True, overflow="ellipsis"), line)
+    draw()
+    return lambda tally: draw
 
 
 def time_left(seconds: float) -> str:

@@ -13,7 +13,7 @@ from results.machine.comparable import Kind, differing
 from results.machine.host import host_facts
 from scenarios.models import Ordering, Scenario
 from stress.bench.beside import arms_of
-from stress.bench.design import Experiment, checked_rounds, points
+from stress.bench.design import Experiment, checked_budget, checked_rounds, points
 from stress.bench.pieces import as_piece, job_of, subject_of
 from stress.errors import UsageFault
 from stress.options import BenchRequest
@@ -21,17 +21,15 @@ from stress.pieces.record import Pieces, Plain
 from stress.pieces.run import refuse_changes
 from stress.processes.placement import chosen_cpus, shown
 from stress.provenance import commit, machine_id, version
-from stress.resolve import budget_seconds
 from stress.session import opened
 
 
 def longer(subject: Plain, request: BenchRequest) -> Plain:
     """With the rounds or the budget that are asked for now. Raises UsageFault."""
-    if request.rounds is not None and request.budget is not None:
-        raise UsageFault("--budget: expected either --rounds or --budget, found both; a budget decides on the rounds")
+    budget_s = checked_budget(request)
     if request.rounds is not None:
         return {**subject, "rounds": checked_rounds(request.rounds), "budget_s": None}
-    return subject if request.budget is None else {**subject, "budget_s": budget_seconds(request.budget)}
+    return subject if budget_s is None else {**subject, "budget_s": budget_s}
 
 
 def adopted(request: BenchRequest, more: Sequence[str]) -> tuple[Plain, Pieces]:

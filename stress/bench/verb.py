@@ -39,8 +39,8 @@ def bench(request: BenchRequest, experiment: Experiment | None) -> int:
         raise UsageFault(f"{where}: holds a bench already; give another directory, or go on with it: --resume {where}")
     job, its = job_of(subject), experiment_in(subject)
     chosen_cpus(subject["cpus"])
-    declared_sites(its.scenario)
     for point in its.points:
+        declared_sites(point.scenario)
         refuse_missing(point.scenario.kick_by)
         make_room(point.scenario.vcpus + point.scenario.zappers, threads=point.scenario.workers == "thread")
 

@@ -8,22 +8,23 @@ from typing import Any
 
 from results.caveats import caveats
 from results.kinds.orders import OrderVerdict, atlas_document, races_caveats
-from results.store import RunDirectory
+from results.store import RunDirectory, json_bytes
 from results.words import plural
+from scenarios.loader import load_scenario
 from scenarios.models import Ordering, Scenario
 from scenarios.orders import every_order
 from stress.explore.grid import memory_of_each
-from stress.explore.order_races import BESIDE, ROUNDS, Heat, Raced, race_orders, racing_scenario
+from stress.explore.order_races import BESIDE, ROUNDS, SCENARIO, Heat, Raced, race_orders, racing_scenario
 from stress.explore.ordering import Whole, get_ready
 from stress.explore.orders import MEMORY_BYTES, TIERS, order_of, run_order, variant_bytes
 from stress.options import ExploreRequest
+from stress.pieces.ready import ready_for
 from stress.pieces.record import Job, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room
-from stress.processes.placement import chosen_cpus, inherited_cpus, shown
-from stress.processes.prepared import prepare_races
+from stress.processes.placement import inherited_cpus, shown
 from stress.progress import display
-from stress.session import Session, put_document
+from stress.session import Session
 
 ORDERS, ATLAS = "orders", "atlas"
 
@@ -102,14 +103,14 @@ def _raced(
     ready, cpus = None, inherited_cpus()
     if safe and atlas["explored"]["complete"]:
         with its.interrupts.at_once():
-            ready = prepare_races(chosen_cpus(None), {}, its.progress, verbose=request.verbose)
+            ready = ready_for(load_scenario(SCENARIO), None, its.progress, verbose=request.verbose)
     if ready is None:
         return {**atlas, "caveats": races_caveats(0, ROUNDS, interrupted=True)} if its.interrupts else atlas
     atlas["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
 
     def keep(raced: Raced) -> None:
         with its.noted():
-            put_document(directory, ATLAS, with_races(raced))
+            directory.put({its.kind.file: json_bytes(with_races(raced))})
 
     def with_races(raced: Raced) -> dict[str, Any]:
         said = caveats(atlas["host"], raced.scenario.model_dump(mode="json"), [], in_turns=True)
@@ -123,4 +124,4 @@ def _raced(
         def show(heat: Heat) -> None:
             drawn.tell(f"round {heat.round}: race {heat.number} of {heat.of}, about {heat.left_s:.0f} s left")
 
-        return with_races(race_orders(ready, safe, seed, its.interrupts, show, keep))
+        return with_races(race_orders(ready.prepared, safe, seed, its.interrupts, show, keep))

@@ -17,6 +17,7 @@ from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import LEAF_NAMES, Leaf
 from results.kinds.contract import SCHEMA, entry
 from results.kinds.orders import Tier
+from results.store import json_bytes
 from results.words import plural
 from scenarios.loader import load_scenario
 from scenarios.models import Ordering
@@ -30,7 +31,7 @@ from stress.options import ExploreRequest
 from stress.pieces.run import at_once
 from stress.processes.placement import inherited_cpus
 from stress.progress import display
-from stress.session import origin, put_document, session
+from stress.session import origin, session
 
 CONTRACT = "contract"
 MEMORY_BYTES = 4 << 30  # of one graph
@@ -143,12 +144,12 @@ def run_contract(
                 for part, of_part in machines.items():
                     look_at_part(part, of_part, found, its.interrupts, drawn.tell, threads, memory_bytes)
                     with its.noted():
-                        put_document(directory, CONTRACT, document(complete=False))
+                        directory.put({its.kind.file: json_bytes(document(complete=False))})
                     if its.interrupts:
                         break
             whole = document(complete=not its.interrupts)
             with its.noted():
-                put_document(directory, CONTRACT, whole)
+                directory.put({its.kind.file: json_bytes(whole)})
                 for one in found if not its.interrupts else ():
                     for name, content in one.witnesses().items():
                         if not its.interrupts:

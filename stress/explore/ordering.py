@@ -155,6 +155,11 @@ def _subject(ordering: Ordering, scenario: Scenario) -> dict[str, Any]:
     }
 
 
+# Of an exploration, what the JSON has under the same name.
+OF_SEARCH = (
+    "seconds", "complete", "stopped_by", "transitions", "depth", "states", "deadlocks", "symmetry", "reduction",
+    "threads", "chance_of_miss",
+)  # fmt: skip
 Results = tuple[Mapping[str, Any], Mapping[str, Moves], Mapping[str, Moves], Mapping[str, int]]
 
 
@@ -179,19 +184,9 @@ def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
     )
     how = {
         "method": EXHAUSTIVE,
-        "seconds": done.seconds,
-        "complete": done.complete,
-        "stopped_by": done.stopped_by,
-        "transitions": done.transitions,
-        "depth": done.depth,
-        "states": done.states,
+        **{key: getattr(done, key) for key in OF_SEARCH},
         "frontier": 0 if done.complete else frontier[0],
-        "deadlocks": done.deadlocks,
-        "symmetry": done.symmetry,
-        "reduction": done.reduction,
-        "threads": done.threads,
         "memory_bytes": method.memory_bytes,
-        "chance_of_miss": done.chance_of_miss,
         "liveness": _liveness(done.liveness),
         "liveness_asked": method.liveness,
     }
@@ -202,13 +197,8 @@ def _liveness(found: Liveness | None) -> dict[str, Any] | None:
     """What the JSON says of it; the way to a livelock is a witness like any other."""
     if found is None:
         return None
-    return {
-        "states": found.states,
-        "seconds": found.seconds,
-        "livelocks": found.livelocks,
-        "refused": found.refused,
-        "starving": dict(found.starving),
-    }
+    told = {key: getattr(found, key) for key in ("states", "seconds", "livelocks", "refused")}
+    return {**told, "starving": dict(found.starving)}
 
 
 def _sampled(rules: Rules, size: Size, method: Sample, watch: Watch) -> Results:

@@ -48,10 +48,7 @@ def run_order(
     """One order on every machine in turn until one decides it, and whether it was looked at to its end. `tier`: the
     place of the one that decides; None where one takes more than `memory_bytes`.
     """
-    ordering, scenario = (
-        Ordering.model_validate(described["ordering"]),
-        Scenario.model_validate(described["scenario"]),
-    )
+    ordering, scenario = Ordering.model_validate(described["ordering"]), Scenario.model_validate(described["scenario"])
     rules, states, transitions, decides = as_searched(ordering, scenario), 0, 0, None
     for place, tier in enumerate(TIERS[: described["tiers"]]):
         if interrupts:

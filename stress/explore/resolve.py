@@ -35,18 +35,8 @@ DEFAULT, SCENARIO = "v18", "small"  # of the atlas; what neither it nor the matr
 MAX = {"random": 1_000_000_000, "pct": 100, "threads": 256}
 WHOLE = ("no_symmetry", "no_reduction", "no_liveness")  # of a search of every interleaving
 OF_MACHINES = (
-    "vcpus",
-    "zappers",
-    "pages",
-    "tlb_entries",
-    "shootdowns",
-    *WHOLE,
-    "random",
-    "pct",
-    "fail_fast",
-    "dump",
-    "sweep",
-)
+    "vcpus", "zappers", "pages", "tlb_entries", "shootdowns", *WHOLE, "random", "pct", "fail_fast", "dump", "sweep",
+)  # fmt: skip
 
 
 def resolve_exploration(request: ExploreRequest) -> tuple[Scenario, list[Ordering]]:
@@ -160,6 +150,8 @@ def refuse_what_is_decided(request: ExploreRequest, verb: str) -> None:
         raise UsageFault(
             f"{given[0]}: means nothing beside {verb}, which has machines of its own; leave one of them out"
         )
+    if verb != "--orders" and request.seed is not None:
+        raise UsageFault(f"--seed {request.seed}: nothing is drawn by {verb}; leave it out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +161,10 @@ class Matrix:
     orderings: tuple[Ordering, ...]
     rows: dict[str, list[tuple[str, ...]]]
 
-    @property
-    def faults(self) -> list[str]:
-        """Every fault, in the order of the rows."""
-        return list(dict.fromkeys(fault for its in self.rows.values() for row in its for fault in row))
-
 
 def resolve_matrix(request: ExploreRequest) -> Matrix:
     """Every shipped ordering and every fault where none are named. Raises ScenarioError and UsageFault."""
     refuse_what_is_decided(request, "--matrix")
-    if request.seed is not None:
-        raise UsageFault(f"--seed {request.seed}: nothing is drawn by --matrix; leave it out")
     named = load_orderings(request.orderings) if request.orderings else []
     with_faults(named, request.faults)  # refuses what is no fault
     for ordering in named:
@@ -203,8 +188,6 @@ def resolve_contract(request: ExploreRequest) -> tuple[list[Ordering], Parts]:
     ScenarioError and UsageFault.
     """
     refuse_what_is_decided(request._replace(scenario=SCENARIO), "--contract")
-    if request.seed is not None:
-        raise UsageFault(f"--seed {request.seed}: nothing is drawn by --contract; leave it out")
     if given := typed(request, ("share", "cluster", "resume")):
         raise UsageFault(f"{given[0]}: means nothing beside --contract, which has no pieces; leave it out")
     scenario = load_scenario(request.scenario)

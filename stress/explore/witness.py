@@ -29,6 +29,7 @@ from scenarios.witness import Step, Witness
 from stress.provenance import version
 
 TRACE, TIMELINE = "trace.json", "timeline"
+OF_ACCESS = ("word", "old", "new", "before", "after")  # if there is one
 # Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
 DECIDING = (
     "flow", "module", "batch", "resched", "shared_pages", "shared_flush", "memslot_zap",
@@ -144,11 +145,7 @@ def steps_of(story: Story) -> tuple[Step, ...]:
             chosen=event.chosen,
             label=event.label,
             at=f"{event.file}:{event.line}",
-            word=event.access.word if event.access else None,
-            old=event.access.old if event.access else None,
-            new=event.access.new if event.access else None,
-            before=event.access.before if event.access else "",
-            after=event.access.after if event.access else "",
+            **{key: getattr(event.access, key) for key in OF_ACCESS if event.access},
             says=event.says,
             status=f"{event.leaf}: {event.status}" if event.leaf else "",
             outcomes=event.outcomes,

@@ -1,6 +1,5 @@
 """The verb `doctor`: what this machine can and cannot measure, and why. Looks, measures for a second, judges."""
 
-import json
 import platform
 import sys
 import time
@@ -19,7 +18,7 @@ from stress.options import DoctorRequest
 from stress.processes.placement import Cpus
 from stress.provenance import version
 from stress.screen import Screen
-from stress.session import hand_out
+from stress.session import hand_out, json_text
 
 SCHEMA = "tdx-stress/doctor/1"
 EXIT_CODES = {Limits.verdicts: Exit.INCONCLUSIVE.value, Limits.everything: CannotRunHere.exit_code}
@@ -48,7 +47,7 @@ def doctor(request: DoctorRequest, cpus: Cpus, vcpus: int | None) -> int:
                 "findings": [finding.as_dict() for finding in findings],
                 "judgement": judgement.as_dict(),
             }
-            hand_out(request.json, json.dumps(told, indent=1, allow_nan=False) + "\n")
+            hand_out(request.json, json_text(told))
         else:
             screen = Screen(sys.stdout, color=not request.no_color)
             width = screen.console.width

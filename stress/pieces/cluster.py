@@ -32,9 +32,8 @@ from stress.provenance import commit, machine_id, version
 
 INSTALL = f"--cluster needs Dask distributed: {installed_by('cluster')}"
 LOOK_S, CALL_S, ANSWER_S, START_S, HUNG_S, FETCH_S, MOST_WORKERS = 0.2, 5, 15, 120, 30, 10, 256
-AGAIN = (
-    3  # so often a piece is begun again whose worker died; elsewhere the scheduler counts, and it is tried alone then
-)
+# So often a piece is begun again whose worker died; elsewhere the scheduler counts, and it is tried alone then.
+AGAIN = 3
 MACHINE = "machine"
 Facts = tuple[str, str | None, str]
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from scenarios.models import Scenario
 from stress.host.quick import host_record, round_trip_after
 from stress.interrupts import Interrupts
 from stress.pieces.record import Plain
-from stress.processes.perturbation import AtSite
+from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
 from stress.processes.prepared import Prepared, prepare_races
 from stress.screen import Screen
@@ -24,22 +25,27 @@ _ready: dict[tuple[str, bool, bool, str | None, bool], Ready] = {}
 
 
 def ready_for(
-    flow: str,
-    *,
-    perturbed: bool,
-    costs: bool,
-    cpus: str | None,
-    traced: bool = False,
+    scenario: Scenario,
+    cpus: str | None = None,
     progress: Screen | None = None,
+    *,
+    perturbed: bool | None = None,
+    costs: bool | None = None,
+    traced: bool = False,
     verbose: bool = False,
 ) -> Ready:
-    """For races of this flow: with kernels that perturb, that take declared costs, that keep a trace, or none of it."""
-    kind = flow, perturbed, costs, cpus, traced
+    """For races of this scenario's flow: with kernels that perturb, that take declared costs, as it does where it is
+    not said, that keep a trace, or none of it.
+    """
+    how = {
+        "perturbed": bool(declared_sites(scenario)) if perturbed is None else perturbed,
+        "costs": bool(scenario.costs) if costs is None else costs,
+        "traced": traced,
+    }
+    kind = scenario.flow, how["perturbed"], how["costs"], cpus, traced
     if kind not in _ready:
-        sites = {0: AtSite()} if perturbed else {}
-        _ready[kind] = Ready(
-            prepare_races(chosen_cpus(cpus), sites, progress, flow=flow, costs=costs, traced=traced, verbose=verbose)
-        )
+        its = prepare_races(chosen_cpus(cpus), progress, flow=scenario.flow, **how, verbose=verbose)
+        _ready[kind] = Ready(its)
     return _ready[kind]
 
 

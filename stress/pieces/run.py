@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from results.store import RunDirectory, StoreError
+from results.store import RunDirectory, StoreError, json_bytes
 from results.verdict import Exit
 from results.words import plural
 from stress.commands import typed
@@ -31,7 +31,7 @@ from stress.pieces.record import (
     unlike,
 )
 from stress.progress import display
-from stress.session import Session, opened, put_document, session
+from stress.session import Session, opened, session
 
 LOOK_S, NAMED = 0.2, 3
 FREE = {
@@ -126,7 +126,6 @@ def run_job(
         pieces.threads = 1 if request.cluster else max(threads, 1)
         mine = [key for place, key in enumerate(job.pieces) if place % of == part - 1]
         due = [key for key in mine if key not in pieces.done]
-        stem = its.kind.file.removesuffix(".json")
         if due and request.cluster is None:
             get_ready(its)
         with its.interrupts:
@@ -141,7 +140,7 @@ def run_job(
                     if job.keep is not None:
                         job.keep(directory, job, pieces)
                     else:
-                        put_document(directory, stem, pieces.document(job))
+                        directory.put({its.kind.file: json_bytes(pieces.document(job))})
                     took = time.monotonic() - kept_at
 
             with its.noted():
@@ -190,7 +189,7 @@ def end_of_job(its: Session, directory: RunDirectory, job: Job, pieces: Pieces, 
     if then is not None and not its.interrupts and len(pieces.done) == len(job.pieces):
         document = then(its, directory, document)
     with its.noted():
-        put_document(directory, its.kind.file.removesuffix(".json"), document)
+        directory.put({its.kind.file: json_bytes(document)})
         if its.interrupts.received < 2:
             with its.drawing():
                 its.kind.draw(directory.path, document)
@@ -245,27 +244,16 @@ def _ran(request: Any, job: Job, due: Sequence[str], its: Session, threads: int)
             left = f", about {seconds / count * (len(due) - count):.0f} s left" if count else ""
             drawn.tell(f"{job.verb}: {count} of {plural(len(due), 'piece')}{more}, {count / seconds:.3g}/s{left}")
 
-        for each in (
-            _elsewhere(request, job, due, its, tell) if request.cluster else _here(job, due, its, tell, threads)
-        ):
+        if request.cluster:
+            from stress.pieces.cluster import over
+
+            ended = over(request.cluster, job, list(due), its.interrupts, tell)
+        else:
+            calls = {key: partial(ran, job.run, job.pieces[key], its.interrupts, None) for key in due}
+            ended = ((key, one, facts()) for key, one in at_once(calls, threads, its.interrupts, tell))
+        for each in ended:
             count += 1
             yield each
-
-
-def _here(
-    job: Job, due: Sequence[str], its: Session, tell: Callable[[], None], threads: int
-) -> Iterator[tuple[str, Plain, Plain]]:
-    calls = {key: partial(ran, job.run, job.pieces[key], its.interrupts, None) for key in due}
-    for key, one in at_once(calls, threads, its.interrupts, tell):
-        yield key, one, facts()
-
-
-def _elsewhere(
-    request: Any, job: Job, due: Sequence[str], its: Session, tell: Callable[[str], None]
-) -> Iterator[tuple[str, Plain, Plain]]:
-    from stress.pieces.cluster import over
-
-    return over(request.cluster, job, list(due), its.interrupts, tell)
 
 
 def at_once(

@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from kernels.language.syntax import SITES
 from kernels.layout import COST, COSTS, DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, SPREAD, SPREADS, STRUCK, Layout
@@ -37,6 +38,12 @@ class AtSite:
 Sites = Mapping[int, AtSite]
 
 
+@cache
+def labels_in(flow: str) -> list[str]:
+    """By site, the labels at which actors of a flow can be perturbed."""
+    return labels_of(protocol_of(flow_named(flow)))
+
+
 def declared_sites(scenario: Scenario) -> Sites:
     """Each site that a scenario perturbs. Raises UsageFault for a label that its flow has not, with the nearest, and
     for a start offset where nobody has one.
@@ -45,7 +52,7 @@ def declared_sites(scenario: Scenario) -> Sites:
         raise UsageFault("start_offset: expected --rate beside it, as only turns of an open loop are due, found none")
     if scenario.start_offset and scenario.zappers < 2:
         raise UsageFault("start_offset: expected 2 zappers or more, as they are to start together, found 1")
-    labels = labels_of(protocol_of(flow_named(scenario.flow)))
+    labels = labels_in(scenario.flow)
     sites: dict[int, AtSite] = {}
     for label, probability in scenario.yields.items():
         sites |= dict.fromkeys(sites_of("yields", label, labels), AtSite(yields=probability))
@@ -96,9 +103,8 @@ def declare(words: Words, lay: Layout, sites: Sites, clock: Calibration) -> None
 
 def costs_by_site(scenario: Scenario) -> dict[int, int]:
     """The nanoseconds that each site is declared to take, of those that this flow has; 0 is none."""
-    labels = labels_of(protocol_of(flow_named(scenario.flow)))
     found = {label: costs.cost_ns(text) for key, text in scenario.costs.items() for label in costs.COSTS[key].labels}
-    return {site: found[name] for site, name in enumerate(labels) if found.get(name)}
+    return {site: found[name] for site, name in enumerate(labels_in(scenario.flow)) if found.get(name)}
 
 
 def declare_costs(words: Words, lay: Layout, by_site: Mapping[int, int], clock: Calibration) -> None:

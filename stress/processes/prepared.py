@@ -16,40 +16,29 @@ from kernels.tdx.words import VCPU
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from stress.errors import CannotRunHere
-from stress.processes.perturbation import Sites
 from stress.processes.placement import Cpus, shown
 from stress.screen import Screen
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What all races of one command share: jitted kernels, the clock, the CPUs to race on, and what is
-    done to actors on purpose."""
+    """What all races of one command share: jitted kernels, the clock, the CPUs to race on."""
 
     kernels: Mapping[str, Run]
     clock: Calibration
     cpus: Cpus
-    perturbation: Sites  # what is declared by site
     ns_of_entry: float | None = None  # of a traced step; None where the kernels do not trace
     flow: str = "shootdown"
     looks: bool = False  # whether the kernels look for what is declared
 
 
 def prepare_races(
-    cpus: Cpus,
-    perturbation: Sites,
-    progress: Screen | None,
-    *,
-    flow: str = "shootdown",
-    costs: bool = False,
-    traced: bool = False,
-    verbose: bool = False,
+    cpus: Cpus, progress: Screen | None, *, flow: str, perturbed: bool, costs: bool, traced: bool, verbose: bool
 ) -> Prepared:
-    """Compiled kernels of a scenario's flow and a calibrated clock, before the first fork: no worker compiles. `costs`:
-    whether any are declared, as 0 or more. Raises CannotRunHere where these cannot be spun.
+    """Compiled kernels of a flow and a calibrated clock, before the first fork: no worker compiles. `costs`: whether
+    any are declared, as 0 or more. Raises CannotRunHere where these cannot be spun.
     """
-    variant = Variant(perturbed=bool(perturbation) or costs, traced=traced)
-    played = protocol_of(flow_named(flow))
+    variant, played = Variant(perturbed=perturbed or costs, traced=traced), protocol_of(flow_named(flow))
     names = (f"straight{variant.suffix}_{played.actors[VCPU].name}",)
     with compiling(progress, names, "the kernels, once: about 5 s", verbose=verbose):
         kernels = load(played, variant)
@@ -60,7 +49,7 @@ def prepare_races(
     if progress is not None and verbose:
         rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
         progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")
-    return Prepared(kernels, clock, cpus, perturbation, ns, flow, variant.perturbed)
+    return Prepared(kernels, clock, cpus, ns, flow, variant.perturbed)
 
 
 def rules_by(clock: Calibration, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:

@@ -17,7 +17,14 @@ from scenarios.expectations import otherwise_safe
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
 from stress.processes.kicks import interruptible, told_to
-from stress.processes.perturbation import costs_by_site, declare, declare_costs, declared_texts, never_struck
+from stress.processes.perturbation import (
+    costs_by_site,
+    declare,
+    declare_costs,
+    declared_sites,
+    declared_texts,
+    never_struck,
+)
 from stress.processes.placement import Placed, places
 from stress.processes.prepared import Prepared, rules_by
 from stress.processes.shared_words import Words, shared_words
@@ -55,8 +62,9 @@ def race(
     placed = places(lay, prepared.cpus, scenario.placement)
     rules = rules_by(prepared.clock, ordering, scenario, shared_cpus=placed.shared)
     protocol_of(Flow(flow)).prepare(words, lay, rules, scenario.seed)
-    assert prepared.looks or not scenario.costs, "kernels that know of no costs"
-    declare(words, lay, prepared.perturbation, prepared.clock)
+    sites = declared_sites(scenario)
+    assert prepared.looks or not (sites or scenario.costs), "kernels that look for nothing"
+    declare(words, lay, sites, prepared.clock)
     declare_costs(words, lay, costs_by_site(scenario), prepared.clock)
     arm(words, lay)
     for lp in range(lay.lps):  # more of them than CPUs share those
@@ -82,9 +90,9 @@ def race(
         notes=tuple(supervisor.notes),
         seconds=supervisor.seconds,
         warmup_s=scenario.warmup_s,
-        perturbed=bool(prepared.perturbation) or scenario.perturbed,
+        perturbed=scenario.perturbed,
         declared=declared_texts(scenario),
-        never_struck=tuple(never_struck(words, lay, scenario, prepared.perturbation)),
+        never_struck=tuple(never_struck(words, lay, scenario, sites)),
         ticks_to_ns=prepared.clock.ticks_to_ns,
         last_steps=traced or None,
         flow=flow,

@@ -5,17 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import flow_named
 from results.kinds.amplification import is_unexpected, judge_amplification, measured, not_raced, with_catches
 from results.verdict import FAILING, Ending
 from scenarios.loader import setting_key
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
-from stress.processes.perturbation import declared_sites
+from stress.processes.perturbation import declared_sites, labels_in
 from stress.processes.prepared import Prepared
 from stress.processes.race import race
 from stress.progress import display
@@ -133,7 +130,7 @@ class Amplification:
 
     def _labels(self, base: Setting) -> list[str]:
         """The labels that actors come by under this ordering: all are held up for no time, and who is not says so."""
-        labels = [label for label in labels_of(protocol_of(flow_named(self._subject.scenario.flow))) if label]
+        labels = [label for label in labels_in(self._subject.scenario.flow) if label]
         census = replace(base, delays=tuple((label, "0ns") for label in dict.fromkeys(labels)))
         missing = self._race(census, CENSUS_S, (), known_as=base)["perturbation"]["never_struck"]
         return [label for label, _ in census.delays if label not in missing] or labels
@@ -181,8 +178,7 @@ class Amplification:
         scenario = setting.applied(self._subject.scenario)
         seed, watchdog_s = scenario.seed + self._races, self._subject.watchdog_s
         scenario = scenario.model_copy(update={"duration_s": seconds, "seed": seed, "watchdog_s": watchdog_s})
-        sites = declared_sites(scenario)
-        prepared = replace(self._machines.perturbed, perturbation=sites) if sites else self._machines.bare
+        prepared = self._machines.perturbed if declared_sites(scenario) else self._machines.bare
         run = race(prepared, self._subject.ordering, scenario, self._interrupts, self._watch, until).json
         failing = measured(run, self._subject.target.outcome)["failing"]
         if is_unexpected(run, failing):

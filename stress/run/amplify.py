@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from results.kinds.amplification import SCHEMA
 from results.verdict import Verdict
-from scenarios.models import Ordering, Scenario
+from scenarios.models import Scenario
 from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
@@ -28,6 +30,7 @@ from stress.screen import Screen
 from stress.session import Session
 
 AMPLIFY, AMPLIFICATION = "amplify", "amplification"
+TARGETS = TypeAdapter(list[Target])
 WITHOUT = {"yields": {}, "delays": {}, "storm_us": 0, "start_offset": "", "warmup_s": 0.0, "shootdowns": 0}
 
 
@@ -42,10 +45,7 @@ def run_amplify(request: RunRequest, declared: Scenario | None, asked: tuple[Seq
         subject = {
             "request": {key: getattr(request, key) for key in REPEATED},
             "scenario": declared.model_dump(mode="json"),
-            "targets": [
-                {"ordering": one.ordering.model_dump(mode="json"), "typed": one.typed, "outcome": one.outcome}
-                for one in targets
-            ],
+            "targets": TARGETS.dump_python([*targets], mode="json"),
             "budget_s": budget_s,
         }
     scenario = Scenario.model_validate(subject["scenario"])
@@ -93,14 +93,15 @@ def _document(subject: Plain, head: Plain, how: Plain, found: Mapping[str, Plain
 def _machines(
     scenario: Scenario, cpus: str | None, progress: Screen | None = None, *, verbose: bool = False
 ) -> Machines:
-    asked: dict[str, Any] = {"costs": bool(scenario.costs), "cpus": cpus, "progress": progress, "verbose": verbose}
-    bare, perturbed = (ready_for(scenario.flow, perturbed=one, **asked).prepared for one in (False, True))
+    bare, perturbed = (
+        ready_for(scenario, cpus, progress, perturbed=one, verbose=verbose).prepared for one in (False, True)
+    )
     return Machines(bare, perturbed)
 
 
 def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
     """One ordering's search and races, as an entry of the result, and whether they came to their end."""
-    scenario, target, machines = Scenario.model_validate(described["scenario"]), described["target"], None
+    scenario, machines = Scenario.model_validate(described["scenario"]), None
     asked: dict[str, Any] = described["request"]
     several: dict[str, Any] = {key: tuple(one) for key, one in asked.items() if isinstance(one, list)}
     request = RunRequest(**{**asked, **several})
@@ -108,7 +109,7 @@ def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None)
         machines = _machines(scenario, request.cpus)
     if machines is None:
         return {}, False
-    its = Target(Ordering.model_validate(target["ordering"]), target["typed"], target["outcome"])
+    (its,) = TARGETS.validate_python([described["target"]])
     plain = scenario.model_copy(update=WITHOUT)
     subject = Subject(request, scenario, plain, its, described["budget_s"], described["place"])
     search, broken = Amplification(subject, machines, progress, interrupts), ""

@@ -18,18 +18,8 @@ DEFAULT_BUDGET, NOT_COUNTED = "60s", "no_progress"
 DECIDED = ("duration_s", "shootdowns", "warmup_s")
 # Of what was typed, what decides a search and stands in the command that repeats a setting.
 REPEATED = (
-    "scenario",
-    "vcpus",
-    "zappers",
-    "pages",
-    "rate",
-    "seed",
-    "workers",
-    "placement",
-    "cpus",
-    "settings",
-    "faults",
-)
+    "scenario", "vcpus", "zappers", "pages", "rate", "seed", "workers", "placement", "cpus", "settings", "faults",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

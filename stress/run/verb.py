@@ -4,7 +4,6 @@ after each and shown at the end. Repeats of a race are the rounds of a bench.
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +110,7 @@ def job_of(subject: Plain) -> Job:
 
 def _prepared(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Ready:
     scenario = Scenario.model_validate(subject["scenario"])
-    perturbed, costs, cpus = bool(declared_sites(scenario)), bool(scenario.costs), subject["cpus"]
-    how = {"traced": subject["trace"], "progress": progress, "verbose": verbose}
-    return ready_for(scenario.flow, perturbed=perturbed, costs=costs, cpus=cpus, **how)
+    return ready_for(scenario, subject["cpus"], progress, traced=subject["trace"], verbose=verbose)
 
 
 def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
@@ -125,10 +122,9 @@ def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None)
         facts_of(ready)
     if ready is None or not ready.host:
         return {}, False
-    prepared = replace(ready.prepared, perturbation=declared_sites(scenario))
     place, after_s = described["place"], scenario.duration_s
     with race_display(progress, ordering.name, safe=ordering.safe, place=place, after_s=after_s) as show:
-        run = race(prepared, ordering, scenario, interrupts, show)
+        run = race(ready.prepared, ordering, scenario, interrupts, show)
     if run.last_steps is not None:
         _last_steps[ordering.name] = run.last_steps
     run.json.update(described["told"])

@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from kernels.tdx.outcomes import Outcome
 from results.kinds.selftest import SCHEMA, claim, is_complete, raced
 from results.verdict import Verdict
 from scenarios.loader import load_orderings
-from scenarios.models import Ordering, Scenario
 from stress.explore.ordering import Whole, get_ready, search
 from stress.interrupts import Interrupts
 from stress.options import SelftestRequest
@@ -20,7 +21,6 @@ from stress.pieces.record import Job, Pieces, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room, threads_to_start
 from stress.processes.memory import chosen_memory
-from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus, inherited_cpus
 from stress.processes.prepared import Prepared
 from stress.processes.race import race
@@ -32,6 +32,7 @@ from stress.session import Session
 SELFTEST = "selftest"
 FAILURES = (Verdict.failed, Verdict.crashed, Verdict.hung)
 MAX_TRIES = 10
+CLAIMS = TypeAdapter(list[Expectation])
 
 
 def selftest(request: SelftestRequest) -> int:
@@ -44,11 +45,11 @@ def selftest(request: SelftestRequest) -> int:
             named, request.faults, short=request.short, duration=request.duration, seed=request.seed
         )
         asked = {key: getattr(request, key) for key in ("memory", "cpus", "fail_fast")}
-        subject = {"claims": [_told(one) for one in expected], **asked}
+        subject = {"claims": CLAIMS.dump_python(expected, mode="json"), **asked}
     job = job_of(subject)
     chosen_cpus(subject["cpus"])
     method = _method(subject)
-    claims = [_expectation(one) for one in subject["claims"]]
+    claims = CLAIMS.validate_python(subject["claims"])
     make_room(max(one.raced.vcpus + one.raced.zappers for one in claims), threads=False)
 
     def ready(its: Session) -> None:
@@ -59,23 +60,6 @@ def selftest(request: SelftestRequest) -> int:
         return f"{made['ordering']}: {made['verdict']}: {made['reason']}", enough
 
     return run_job(request, job, SELFTEST, ready, threads=0, told=told)
-
-
-def _told(one: Expectation) -> dict[str, Any]:
-    tables = {key: getattr(one, key).model_dump(mode="json") for key in ("ordering", "raced", "explored")}
-    machines = [its.model_dump(mode="json") for its in one.machines]
-    return {**tables, "machines": machines, "to_race": one.to_race, "longest_s": one.longest_s}
-
-
-def _expectation(told: Mapping[str, Any]) -> Expectation:
-    return Expectation(
-        Ordering.model_validate(told["ordering"]),
-        Scenario.model_validate(told["raced"]),
-        Ordering.model_validate(told["explored"]),
-        tuple(map(Scenario.model_validate, told["machines"])),
-        told["to_race"],
-        told["longest_s"],
-    )
 
 
 def job_of(subject: dict[str, Any]) -> Job:
@@ -118,16 +102,14 @@ def run_claim(
     """A claim, first explored, then raced, and whether it was held to its end. What races stand on is compiled when the
     first race of its kind is due, by flow and by whether actors are perturbed.
     """
-    one, place = _expectation(described["claim"]), described["place"]
+    (one,), place = CLAIMS.validate_python([described["claim"]]), described["place"]
     ordering = one.ordering
     tried = _explore(one, _method(described), place, progress, interrupts)
     made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=one.to_race)
     prepared = None
     if one.to_race and not interrupts and not (described["fail_fast"] and _failed(made)):
         with interrupts.at_once():
-            sites = declared_sites(one.raced)
-            asked = {"perturbed": bool(sites), "costs": False, "cpus": described["cpus"], "progress": progress}
-            prepared = replace(ready_for(one.raced.flow, **asked).prepared, perturbation=sites)
+            prepared = ready_for(one.raced, described["cpus"], progress).prepared
     if prepared is not None:
         tries = race_expected(prepared, one, place, progress, interrupts)
         made = raced(made, tries, one.raced.model_dump(mode="json"))

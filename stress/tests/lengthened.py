@@ -1,12 +1,19 @@
-"""Races that begin short and become longer, for what happens by chance and later where others have the CPUs."""
+"""Races that begin short and become longer, for what happens by chance and later where others have the CPUs; and one
+race in this process.
+"""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
+from kernels.tdx.outcomes import Outcome
+from results.collect.race import Run
 from results.verdict import LEAST_MET, LEAST_OWN, is_thin
-from stress.tests.command import Command
-from stress.tests.printed import printed
+from scenarios.models import Ordering, Scenario
+from stress.interrupts import Interrupts
+from stress.pieces.ready import ready_for
+from stress.processes.race import race
+from stress.tests.command import Command, printed
 
 FIRST_MS, TIMES = 300, 7  # 0.3 s, 0.6, ... 19.2
 Raced = TypeVar("Raced")
@@ -58,3 +65,10 @@ def verdicts(done: subprocess.CompletedProcess[str], result: Result) -> list[str
     found = ["passed" if is_crowded(run) else run["verdict"] for run in result["runs"]]
     assert set(found) != {"passed"} or done.returncode == (6 if crowded else 0), done.stderr
     return found
+
+
+def raced_here(ordering: Ordering, scenario: Scenario, until: Collection[Outcome] = (), *, traced: bool = False) -> Run:
+    """One race whose workers are our children."""
+    prepared = ready_for(scenario, traced=traced).prepared
+    with Interrupts() as interrupts:
+        return race(prepared, ordering, scenario, interrupts, lambda _: lambda *_: None, until)

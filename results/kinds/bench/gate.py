@@ -16,6 +16,7 @@ from rich.text import Text
 from results.figures import BY_ID, FIGURES
 from results.kinds.bench.record import AGAIN, Comparison
 from results.kinds.bench.wording import ratio_text
+from results.verdict import Exit
 
 State = Literal["held", "failed", "undecided"]
 _GATE = re.compile(
@@ -114,3 +115,11 @@ def gate_lines(outcomes: Sequence[Outcome]) -> Iterable[Text]:
     words = {"held": ("held", "green"), "failed": ("FAILED", "bold red"), "undecided": ("undecided", "yellow")}
     for outcome in outcomes:
         yield Text.assemble(f"gate {outcome.gate.text} ", words[outcome.state], f": {outcome.why}")
+
+
+def gates_code(outcomes: Iterable[Outcome]) -> int:
+    """The exit code."""
+    states = {outcome.state for outcome in outcomes}
+    if "failed" in states:
+        return Exit.GATE_FAILED.value
+    return (Exit.INCONCLUSIVE if "undecided" in states else Exit.MET).value

@@ -4,7 +4,7 @@ import pytest
 
 from scenarios.loader import load_ordering, load_scenario
 from stress.bench.design import Point
-from stress.bench.pieces import BenchProgress, time_left
+from stress.bench.pieces import race_line, time_left
 from stress.bench.round import Turn
 from stress.progress import display
 from stress.screen import Screen
@@ -24,9 +24,7 @@ def test_a_line_says_which_race_of_which_round_and_how_long_it_all_takes(monkeyp
     monkeypatch.setattr("time.monotonic", lambda: now)
     stream = io.StringIO()
     with display(Screen(stream, color=False)) as drawn:
-        progress = BenchProgress(drawn)
-        progress.at(TURN, rounds=10, races=9, left_s=90)
-        watch = progress(lambda: pytest.fail("nobody needs the tally"))
+        watch = race_line(drawn, TURN, rounds=10, races=9, left_s=90)(lambda: pytest.fail("nobody needs the tally"))
         watch("measuring", 0.5)
         assert stream.getvalue() == ""
         now += 15
@@ -38,7 +36,6 @@ def test_a_line_says_which_race_of_which_round_and_how_long_it_all_takes(monkeyp
 
 def test_without_a_screen_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with display(None) as drawn:
-        progress = BenchProgress(drawn)
-        progress.at(TURN, rounds=10, races=9, left_s=90)
+        race_line(drawn, TURN, rounds=10, races=9, left_s=90)
 
     assert capsys.readouterr() == ("", "")

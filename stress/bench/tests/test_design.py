@@ -114,20 +114,15 @@ def test_a_budget_with_time_to_spare_gets_more_rounds_of_the_same_length() -> No
     assert 25 <= layout.rounds <= 31
 
 
-def test_a_tight_budget_gets_ten_rounds_of_shorter_races() -> None:
+def test_a_tight_budget_gets_ten_rounds_of_shorter_races_and_leaves_a_time_that_the_user_gave() -> None:
     layout = laid_out(budget="20s")
 
     assert layout.rounds == 10
     assert 0.3 < layout.scenario.duration_s < 0.6
     assert layout.scenario.warmup_s == pytest.approx(layout.scenario.duration_s / 4, rel=0.05)
     assert layout.points[0].scenario.duration_s == layout.scenario.duration_s
-
-
-def test_a_budget_leaves_a_time_that_the_user_gave() -> None:
-    layout = laid_out(budget="30s", warmup="400ms")
-
-    assert layout.scenario.warmup_s == 0.4
-    assert layout.scenario.duration_s < 0.6
+    chosen = laid_out(budget="30s", warmup="400ms").scenario
+    assert (chosen.warmup_s, chosen.duration_s < 0.6) == (0.4, True)
 
 
 def test_the_first_ordering_is_raced_twice_and_the_others_are_lettered() -> None:
@@ -152,21 +147,14 @@ def test_the_seed_shuffles_every_round_anew_and_the_same_way_again() -> None:
     layout = laid_out()
     by_arm = {"A": layout.orderings[0], "A2": layout.orderings[0], "B": layout.orderings[1]}
 
-    orders = [[turn.arm for turn in turns(number, 7, layout.points, by_arm)] for number in range(1, 21)]
+    rounds, again = ([turns(number, 7, layout.points, by_arm) for number in range(1, 21)] for _ in range(2))
 
-    assert orders == [[turn.arm for turn in turns(number, 7, layout.points, by_arm)] for number in range(1, 21)]
+    assert rounds == again
     # Of 20 shuffles of three, all in one of six orders: odds of 6 in 6 to the 20.
-    assert len({tuple(order) for order in orders}) > 1
-
-
-def test_all_arms_of_a_round_have_one_seed_and_every_round_another() -> None:
-    layout = laid_out()
-    by_arm = {"A": layout.orderings[0], "A2": layout.orderings[0]}
-
-    seeds = [{turn.seed for turn in turns(number, 7, layout.points, by_arm)} for number in (1, 2, 3)]
-
-    assert [len(of_round) for of_round in seeds] == [1, 1, 1]
-    assert len(set.union(*seeds)) == 3
+    assert len({tuple(turn.arm for turn in due) for due in rounds}) > 1
+    # All arms of a round have one seed, and every round another.
+    assert [len({turn.seed for turn in due}) for due in rounds] == [1] * 20
+    assert len({due[0].seed for due in rounds}) == 20
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,10 @@ def test_on_the_machine_of_its_first_rounds_it_goes_on() -> None:
     bench = begun()
     subject = subject_of(design(BenchRequest(budget="1m")), None)
 
-    refuse_mixed(bench, bench.host)
+    measured = {**bench.host, "round_trip_ns": 100.0, "empty_shootdown_ns": 50}
+
+    # A busy moment, and what was not measured again, refuse nothing.
+    refuse_mixed(bench.model_copy(update={"host": measured}), {**bench.host, "busy": 0.9})
     assert (longer(subject, asked())["rounds"], longer(subject, asked())["budget_s"]) == (12, None)
     assert longer(subject, BenchRequest(budget="2m"))["budget_s"] == 120
 
@@ -43,13 +46,6 @@ def test_on_another_machine_it_does_not_where_its_rounds_do_not_say_whose_they_a
     ):
         refuse_mixed(bench, {**bench.host, "cpu_model": "Another"})
     refuse_mixed(bench.model_copy(update={"host": {**bench.host, "id": "1a2b3c4d"}}), {"cpu_model": "Another"})
-
-
-def test_a_busy_moment_and_what_was_not_measured_again_refuse_nothing() -> None:
-    bench = begun()
-    first = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 100.0, "empty_shootdown_ns": 50}})
-
-    refuse_mixed(first, {**bench.host, "busy": 0.9})
 
 
 def test_its_verdicts_may_go_anywhere_but_other_options_are_refused() -> None:

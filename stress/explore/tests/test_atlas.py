@@ -8,37 +8,29 @@ from pathlib import Path
 import pytest
 
 from scenarios.loader import load_ordering
-from stress.errors import UsageFault
 from stress.explore import order_races as atlas_race
 from stress.explore.order_races import BESIDE, Heat, Raced, race_orders, racing_scenario
 from stress.explore.resolve import resolve_atlas
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
-from stress.processes.placement import inherited_cpus
-from stress.processes.prepared import prepare_races
+from stress.pieces.ready import ready_for
 from stress.tests.command import Command
 
 
 def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(tdx_stress: Command, tmp_path: Path) -> None:
-    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "--out", "out", "--json", "-")
+    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "--out", "out", "--json", "found.json", "-q")
 
-    found = json.loads(done.stdout)
-    assert done.returncode == 0, done.stderr
-    assert (found["schema"], found["ordering"], found["races"]) == ("tdx-stress/atlas/1", "no_kick", None)
-    assert found["summary"] == {"refused: tracking_not_done": 3, "refused: not_blocked": 3}
-    assert found["explored"]["complete"]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"atlas.json", "atlas.png", "atlas.svg", "pieces"}
-    assert json.loads((tmp_path / "out" / "atlas.json").read_text()) == found
-
-
-def test_quiet_prints_a_line_an_order_to_grep_and_nothing_else(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "-q")
-
+    found = json.loads((tmp_path / "found.json").read_text())
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "Order block,track,remove refused", "Order block,remove,track refused", "Order track,block,remove refused",
         "Order track,remove,block refused", "Order remove,block,track refused", "Order remove,track,block refused",
     ]  # fmt: skip
+    assert (found["schema"], found["ordering"], found["races"]) == ("tdx-stress/atlas/1", "no_kick", None)
+    assert found["summary"] == {"refused: tracking_not_done": 3, "refused: not_blocked": 3}
+    assert found["explored"]["complete"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"atlas.json", "atlas.png", "atlas.svg", "pieces"}
+    assert json.loads((tmp_path / "out" / "atlas.json").read_text()) == found
 
 
 def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
@@ -67,21 +59,6 @@ def test_settings_of_the_ordering_and_faults_are_applied() -> None:
     assert (ordering.serialized, ordering.faults) == (True, ("no_flush_at_entry",))
 
 
-@pytest.mark.parametrize(
-    ("request_", "said"),
-    [
-        (ExploreRequest("small", orderings=("v18", "spec")), "expected one --ordering"),
-        (ExploreRequest("crowd"), "SCENARIO crowd: means nothing"),
-        (ExploreRequest("small", settings=("pages=3",)), "--set pages: means nothing"),
-        (ExploreRequest("small", threads=0), "--threads: expected a whole number from 1"),
-        (ExploreRequest("small", seed=-1), "--seed: expected 0 or more"),
-    ],
-)
-def test_what_means_nothing_is_refused_in_one_line(request_: ExploreRequest, said: str) -> None:
-    with pytest.raises(UsageFault, match=said):
-        resolve_atlas(request_)
-
-
 def test_however_many_orders_are_safe_their_races_take_as_long_together() -> None:
     assert [racing_scenario(orderings, 1).duration_s for orderings in (4, 15, 45, 700)] == [1.0, 0.65, 0.117, 0.1]
 
@@ -93,7 +70,7 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
     safe = load_ordering("block,track,kick,remove")
     heats: list[int] = []
     kept: list[int] = []
-    ready = prepare_races(inherited_cpus(), {}, None)
+    ready = ready_for(racing_scenario(1, 1)).prepared
 
     def keep(raced: Raced) -> None:
         kept.append(len(raced.rounds))
@@ -114,7 +91,6 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
 def test_races_that_were_interrupted_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atlas_race, "ROUNDS", 2)
     monkeypatch.setattr(atlas_race, "RACING_S", 0.1)
-    ready = prepare_races(inherited_cpus(), {}, None)
 
     with Interrupts() as interrupts:
 
@@ -122,7 +98,9 @@ def test_races_that_were_interrupted_say_so(monkeypatch: pytest.MonkeyPatch) -> 
             if heat.number == 8:
                 os.kill(os.getpid(), signal.SIGINT)
 
-        raced = race_orders(ready, [load_ordering("block,track,kick,remove")], 7, interrupts, ended)
+        raced = race_orders(
+            ready_for(racing_scenario(1, 1)).prepared, [load_ordering("block,track,kick,remove")], 7, interrupts, ended
+        )
 
     assert [len(one) for one in raced.rounds] == [5, 2]
     told = raced.caveats(interrupted=bool(interrupts))

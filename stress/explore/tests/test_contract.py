@@ -116,17 +116,3 @@ def test_a_scenario_of_ones_own_has_its_own_machines(tmp_path: Path) -> None:
         resolve_contract(ExploreRequest(str(mine), contract=True))
 
     assert its == {"batch+shared_ept": (Machine(str(mine), Tier(1, 1, 2, 1, False, 2), ()),)}
-
-
-@pytest.mark.parametrize(
-    ("request_", "said"),
-    [
-        (ExploreRequest("small", vcpus=3), "--vcpus: means nothing beside --contract"),
-        (ExploreRequest("small", seed=3), "--seed 3: nothing is drawn by --contract"),
-        (ExploreRequest("migrate", faults=("no_grace_period",)), 'fault "no_grace_period"'),
-        (ExploreRequest("flush_current", orderings=("v6_16",)), "expected an --ordering with a gate"),
-    ],
-)
-def test_what_means_nothing_is_refused(request_: ExploreRequest, said: str) -> None:
-    with pytest.raises(UsageFault, match=said):
-        resolve_contract(request_)

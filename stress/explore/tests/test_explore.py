@@ -7,15 +7,18 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-from stress.tests.command import Command, Start
-from stress.tests.printed import printed
+import pytest
+
+from stress.tests.command import Command, Start, printed
 
 ONE = ("--vcpus", "1", "--threads", "1")
 # More states than any machine holds.
 ENDLESS = ("--ordering", "v18", "--vcpus", "4", "--zappers", "3", "--shootdowns", "9", "--memory", "64MiB")
 
 
-def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes(tdx_stress: Command) -> None:
+def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes_and_says_where_it_comes_from(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
     done = tdx_stress("explore", "--ordering", "v18", *ONE, "--json", "-")
 
     found = printed(done)
@@ -24,6 +27,10 @@ def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes(tdx_stress: Command)
     assert [found[key] for key in ("vcpus", "zappers", "pages", "shootdowns", "threads")] == [1] * 5
     assert found["outcomes"] == ["fault", "stale_in_window", "operand_busy"]
     assert "Observation v18 Never 0 3" in done.stderr
+    assert found["command"] == ["tdx-stress", "explore", "--ordering", "v18", *ONE, "--json", "-"]
+    assert found["parameters"]["gate"] == "counter"
+    assert all(key in found for key in ("version", "commit", "started", "host", "caveats", "chance_of_miss"))
+    assert json.loads((tmp_path / "runs/latest/exploration.json").read_text()) == found
 
 
 def test_a_known_wrong_ordering_is_caught_by_a_shortest_schedule(tdx_stress: Command) -> None:
@@ -45,27 +52,31 @@ def test_an_outcome_that_takes_two_zappers_cannot_happen_with_one_and_that_is_sa
     assert "try --zappers 2" in done.stderr
 
 
-def test_a_wrong_ordering_said_to_be_safe_fails(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--ordering", "no_block", "--set", "expect=safe", *ONE)
+def test_a_wrong_ordering_said_to_be_safe_fails_and_the_steps_of_its_witness_are_folded_into_calls(
+    tdx_stress: Command,
+) -> None:
+    done = tdx_stress("explore", "--ordering", "no_block", "--set", "expect=safe", *ONE, "--out", "out")
 
     assert done.returncode == 1
     assert "FAILED: declared safe, and can happen: not_blocked in " in done.stdout
     assert "Observation no_block Sometimes 1 " in done.stdout
+    assert re.findall(r"^(\d+-\d+) ", done.stdout, re.M) == ["1-3", "4-7", "8-11", "12-17"]
+    assert " ".join(done.stdout.split()).endswith("(a model, stepped, not Intel silicon): out/")
 
 
-def test_a_fault_of_the_module_breaks_a_right_ordering(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--ordering", "spec", "--fault", "no_flush_at_entry", *ONE, "--json", "-")
+@pytest.mark.parametrize(
+    ("ordering", "faults", "shows"),
+    [("spec", ["no_flush_at_entry"], "use_after_remove"), ("block,track,remove", [], "tracking_not_done")],
+)
+def test_a_fault_of_the_module_or_other_steps_break_a_right_ordering(
+    tdx_stress: Command, ordering: str, faults: list[str], shows: str
+) -> None:
+    broken = [word for fault in faults for word in ("--fault", fault)]
+    done = tdx_stress("explore", "--ordering", ordering, *broken, *ONE, "--json", "-")
 
     found = printed(done)
-    assert (done.returncode, found["faults"]) == (1, ["no_flush_at_entry"])
-    assert "use_after_remove" in found["outcomes"]
-
-
-def test_steps_from_the_command_line_are_an_ordering(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--ordering", "block,track,remove", *ONE, "--json", "-")
-
-    assert done.returncode == 1
-    assert "tracking_not_done" in printed(done)["outcomes"]
+    assert (done.returncode, found["faults"]) == (1, faults)
+    assert shows in found["outcomes"]
 
 
 def test_fail_fast_stops_at_the_first_forbidden_outcome_and_at_the_first_that_fails(tdx_stress: Command) -> None:
@@ -74,44 +85,26 @@ def test_fail_fast_stops_at_the_first_forbidden_outcome_and_at_the_first_that_fa
     done = tdx_stress("explore", *options.split(), *ONE)
 
     (found,) = printed(done)["explorations"]
-    assert (done.returncode, found["ordering"], found["stopped_by"], found["complete"]) == (
-        1,
-        "no_block",
-        "first",
-        False,
-    )
+    ended = done.returncode, found["ordering"], found["stopped_by"], found["complete"]
+    assert ended == (1, "no_block", "first", False)
 
 
-def test_several_orderings_are_a_list_and_leave_one_file(tdx_stress: Command, tmp_path: Path) -> None:
-    options = "--ordering v18 --ordering spec --out out --json out.json --junit out.xml"
+def test_several_orderings_are_a_list_and_leave_one_file_and_with_q_only_the_lines_to_grep(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    options = "--ordering no_block --ordering spec --out out --json out.json --junit out.xml -q"
 
     done = tdx_stress("explore", *options.split(), *ONE)
 
     written = json.loads((tmp_path / "out" / "exploration.json").read_text())
-    assert done.returncode == 0
-    assert written == json.loads((tmp_path / "out.json").read_text())
-    assert [one["ordering"] for one in written["explorations"]] == ["v18", "spec"]
-    assert ElementTree.parse(tmp_path / "out.xml").getroot().get("tests") == "2"
-    assert " ".join(done.stdout.split()).endswith("(a model, stepped, not Intel silicon): out/")
-
-
-def test_an_exploration_says_where_it_comes_from(tdx_stress: Command, tmp_path: Path) -> None:
-    tdx_stress("explore", "--ordering", "v18", *ONE)
-
-    found = json.loads((tmp_path / "runs" / "latest" / "exploration.json").read_text())
-    assert found["command"] == ["tdx-stress", "explore", "--ordering", "v18", *ONE]
-    assert found["parameters"]["gate"] == "counter"
-    assert all(key in found for key in ("version", "commit", "started", "host", "caveats", "chance_of_miss"))
-
-
-def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--ordering", "no_block", "--ordering", "spec", "-q", *ONE)
-
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split()[:3] for line in done.stdout.splitlines()] == [
         ["Observation", "no_block", "Sometimes"],
         ["Observation", "spec", "Never"],
     ]
+    assert written == json.loads((tmp_path / "out.json").read_text())
+    assert [one["ordering"] for one in written["explorations"]] == ["no_block", "spec"]
+    assert ElementTree.parse(tmp_path / "out.xml").getroot().get("tests") == "2"
 
 
 def test_verbose_gives_every_step_of_the_witness_a_row_with_its_word_and_status(tdx_stress: Command) -> None:
@@ -123,12 +116,6 @@ def test_verbose_gives_every_step_of_the_witness_a_row_with_its_word_and_status(
     assert re.search(r"mem_track: fetch_add_seq_cst epoch_tracking \(kernels/tdx/module/mem.py:\d+\)", whole)
     assert "epoch_tracking: E=1 R={0,0} -> E=2 R={0,0}" in whole
     assert "TDH.MEM.PAGE.REMOVE: GPA_RANGE_NOT_BLOCKED|RCX" in whole
-
-
-def test_without_verbose_the_steps_of_the_witness_are_folded_into_calls(tdx_stress: Command) -> None:
-    shown = tdx_stress("explore", "--ordering", "no_block", *ONE).stdout
-
-    assert re.findall(r"^(\d+-\d+) ", shown, re.M) == ["1-3", "4-7", "8-11", "12-17"]
 
 
 def test_the_verdict_is_the_same_without_symmetry_and_without_reduction(tdx_stress: Command) -> None:

@@ -8,13 +8,11 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from results.machine.comparable import differing
 from stress.errors import CannotRunHere
 from stress.host import doctor
 from stress.options import DoctorRequest
 from stress.processes.tests.spinning import spinning
-from stress.tests.command import Command, Start
-from stress.tests.printed import printed
+from stress.tests.command import Command, Start, printed
 
 pytestmark = pytest.mark.processes
 CPUS = sorted(os.sched_getaffinity(0))
@@ -43,36 +41,22 @@ def test_a_machine_whose_cpus_others_have_is_weak_for_verdicts(tdx_stress: Comma
     assert (done.returncode, told["judgement"]["because"]) == (6, ["load"])
 
 
-def test_the_same_as_json(tdx_stress: Command) -> None:
-    result = printed(tdx_stress("doctor", "--json"))
+@pytest.mark.skipif("len(CPUS) < 2")
+def test_the_same_as_json_of_two_cpus_that_are_measured_against_each_other(tdx_stress: Command) -> None:
+    result = printed(tdx_stress("doctor", "--json", "--cpus", f"{CPUS[0]},{CPUS[1]}"))
 
     assert result["schema"] == "tdx-stress/doctor/1"
     assert {"id", "what", "found", "means", "try", "limits"} == set(result["findings"][0])
     assert set(result["judgement"]) == {"limits", "sentence", "because"}
-    assert all(
-        key in result["host"] for key in ("cpu_model", "round_trip_ns", "store_buffering", "fork_ns", "topology")
-    )
-
-
-@pytest.mark.skipif("len(CPUS) < 2")
-def test_two_cpus_are_measured_against_each_other(tdx_stress: Command) -> None:
-    host = printed(tdx_stress("doctor", "--json", "--cpus", f"{CPUS[0]},{CPUS[1]}"))["host"]
-
+    host = result["host"]
+    assert all(key in host for key in ("cpu_model", "round_trip_ns", "store_buffering", "fork_ns", "topology"))
     seen = host["store_buffering"]
     assert host["round_trips"] is None or host["round_trips"]["cpus"] == CPUS[:2]
     assert host["round_trip_cpus"] == CPUS[:2]
     assert seen is None or (seen["trials"], seen["missed_fenced"]) == (51200, 0)
 
 
-def test_with_one_cpu_the_pair_probes_are_left_out_and_the_exit_code_is_6(tdx_stress: Command) -> None:
-    done = tdx_stress("doctor", "--cpus", str(CPUS[-1]))
-
-    assert done.returncode == 6
-    assert "it takes two CPUs" in done.stdout
-    assert "weak for verdicts" in done.stdout.splitlines()[-1]
-
-
-def test_an_inherited_mask_is_kept(script: Callable[[str], str]) -> None:
+def test_an_inherited_mask_of_one_cpu_is_kept_and_the_pair_probes_are_left_out(script: Callable[[str], str]) -> None:
     code = (
         f"import os; from stress.__main__ import _run; os.sched_setaffinity(0, {{{CPUS[-1]}}});"
         "print(_run(['doctor', '--json']))"
@@ -80,8 +64,10 @@ def test_an_inherited_mask_is_kept(script: Callable[[str], str]) -> None:
 
     found, _, code = script(code).strip().rpartition("\n")
 
-    assert code == "6"
-    assert json.loads(found)["host"]["cpus_used"] == str(CPUS[-1])
+    told = json.loads(found)
+    assert (code, told["host"]["cpus_used"]) == ("6", str(CPUS[-1]))
+    assert "it takes two CPUs" in found
+    assert told["judgement"]["sentence"].startswith("weak for verdicts")
 
 
 def test_too_many_vcpus_are_exit_4(script: Callable[[str], str]) -> None:
@@ -114,10 +100,9 @@ def test_ctrl_c_leaves_nobody_and_exits_130(start_tdx_stress: Start) -> None:
     assert "Traceback" not in stdout + stderr
 
 
-def test_ctrl_c_once_all_is_measured_is_told(python: Command) -> None:
+def test_ctrl_c_once_all_is_measured_is_told(behind: Command) -> None:
     code = """
-import os, signal, sys
-from stress.__main__ import main
+import os, signal
 from stress.host import doctor
 
 def judge(findings, own=doctor.judge):
@@ -125,24 +110,9 @@ def judge(findings, own=doctor.judge):
     return own(findings)
 
 doctor.judge = judge
-sys.argv = ["tdx-stress", "doctor"]
-main()
 """
-    done = python("-c", code)
+    done = behind(code, "doctor")
 
     assert "This machine is " in done.stdout
     assert done.returncode == 130
     assert done.stderr.endswith("tdx-stress: interrupted; what was measured until then is shown\n")
-
-
-def test_a_run_keeps_what_doctor_says_of_its_machine(tdx_stress: Command) -> None:
-    done = tdx_stress(
-        "run", "--ordering", "spec", "--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-"
-    )
-
-    host = printed(done)["host"]
-    assert {"round_trip_ns", "round_trip_range_ns", "timer_ns", "empty_shootdown_ns", "clock_error_ppm"} <= set(host)
-    assert "round_trip_after_ns" in host
-    quiet = {**host, "busy": 0.0, "clock_error_ppm": 1.0}
-    assert list(differing(quiet, quiet)) == []
-    assert len(list(differing(quiet, {**quiet, "cpu_model": "another", "governor": "another"}))) == 2

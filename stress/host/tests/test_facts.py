@@ -73,12 +73,8 @@ def test_all_pairs_are_tried_and_stores_between_two_cores(monkeypatch: pytest.Mo
     assert facts["kicks_ns"] == {"signal": 1500.0}
     assert (facts["round_trip_ns"], facts["realtime"], facts["worker_bytes"]) == (110.0, True, MIB)
     assert facts["store_buffering"] == {
-        "cpus": (0, 1),
-        "trials": 10,
-        "missed": 1,
-        "trials_fenced": 10,
-        "missed_fenced": 0,
-    }
+        "cpus": (0, 1), "trials": 10, "missed": 1, "trials_fenced": 10, "missed_fenced": 0,
+    }  # fmt: skip
 
 
 def test_a_single_cpu_has_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,18 +115,11 @@ def test_facts_of_a_machine_with_two_sockets(tmp_path: Path) -> None:
         "cpus_used": "0-5",
         "offline": "8",
         "topology": {
-            "told": True,
-            "cores": 4,
-            "caches": 2,
-            "packages": 2,
-            "nodes": 2,
-            "kinds": 1,
-            "one_a_core": "0-3",
-            "near": "0-1,4-5",
-            "alike": "0-5",
+            "told": True, "cores": 4, "caches": 2, "packages": 2, "nodes": 2, "kinds": 1, "one_a_core": "0-3",
+            "near": "0-1,4-5", "alike": "0-5",
         },
         "isolated": "3,7",
         "isolated_allowed": "3",
         "nohz_full": "",
         "tdx": {"enabled": False, "version": None, "module": None},
-    }
+    }  # fmt: skip

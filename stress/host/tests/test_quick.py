@@ -12,7 +12,6 @@ from kernels.tdx.protocol import SHOOTDOWN
 from stress.errors import HarnessFault
 from stress.host import quick as probing
 from stress.host.quick import clock_facts, empty_shootdown_facts, fork_facts, host_record, round_trip_facts, timer_facts
-from stress.processes.perturbation import AtSite
 from stress.processes.prepared import Prepared
 
 
@@ -36,9 +35,6 @@ def test_an_empty_shootdown_is_measured_by_the_zappers_own_kernel() -> None:
     facts = empty_shootdown_facts(calibrate(), load(SHOOTDOWN)["zapper"])
 
     assert 0 < facts["empty_shootdown_ns"] < 10**9
-
-
-def test_a_zapper_that_measures_nothing_leaves_no_figure() -> None:
     assert empty_shootdown_facts(calibrate(), lambda *_: 0) == {"empty_shootdown_ns": None}
 
 
@@ -68,21 +64,16 @@ def test_a_run_goes_on_where_its_probe_finds_no_process(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(probing, "measure", refuse)
 
-    record = host_record(Prepared(load(SHOOTDOWN), calibrate(), (0, 1), {}))
+    record = host_record(Prepared(load(SHOOTDOWN), calibrate(), (0, 1)))
 
     assert record["round_trip_ns"] is None
     assert record["empty_shootdown_ns"] > 0
 
 
-def test_with_one_cpu_there_is_no_round_trip() -> None:
-    record = host_record(Prepared(load(SHOOTDOWN), calibrate(), (0,), {}))
+def test_with_one_cpu_there_is_no_round_trip_and_kernels_that_perturb_measure_no_empty_shootdown() -> None:
+    record = host_record(Prepared(load(SHOOTDOWN), calibrate(), (0,), looks=True))
 
     assert (record["round_trip_ns"], record["round_trip_cpus"], record["cpus_used"]) == (None, [0], "0")
-
-
-def test_perturbed_kernels_measure_no_empty_shootdown(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = host_record(Prepared(load(SHOOTDOWN), calibrate(), (0,), {3: AtSite(yields=0.01)}, looks=True))
-
     assert "empty_shootdown_ns" not in record
 
 
@@ -96,7 +87,7 @@ from kernels.tdx.protocol import SHOOTDOWN
 from stress.host.quick import fork_facts, host_record
 from stress.processes.prepared import Prepared
 cpus = tuple(sorted(os.sched_getaffinity(0)))
-print(json.dumps({**host_record(Prepared(load(SHOOTDOWN), calibrate(), cpus, {})), **fork_facts()}, allow_nan=False))
+print(json.dumps({**host_record(Prepared(load(SHOOTDOWN), calibrate(), cpus)), **fork_facts()}, allow_nan=False))
 """
 
     record = json.loads(script(code))

@@ -25,12 +25,18 @@ from stress.pieces.record import Job
 from stress.pieces.tests.test_cluster import killing
 from stress.pieces.record import utc
 
+class Here(cluster.Here):
+    def __init__(self, *asked):
+        super().__init__(*asked)
+        self._workers["0"].kill()  # before it has joined
+
+cluster.Here = Here
 # Wrong from their start: a clock that is set back later has tornado wait so long for its next heartbeat.
 cluster.STARTED = "import time; right = time.time; time.time = lambda: right() - 365 * 86_400; " + cluster.STARTED
 kills = {"once": 1, "ever": 99, "never": 0}
 pieces = {name: {"mark": os.path.abspath(name), "kills": times} for name, times in kills.items()}
 job = Job("faults", "faults", {}, pieces, killing)
-got = cluster.over("local:2", job, list(pieces), Interrupts(), lambda more: None)
+got = cluster.over("local:1", job, list(pieces), Interrupts(), lambda more: None)
 begun, ended = utc(), list(got)
 print(sorted(key for key, one, host in ended), os.path.getsize("once") > 1, 3 <= os.path.getsize("ever") <= 4)
 print(all(begun <= one["started"] <= utc() for key, one, host in ended), os.listdir("temporary"))
@@ -48,7 +54,7 @@ def killing(described: dict[str, object], *_: object) -> tuple[dict[str, int], b
     return {"begun": times}, True
 
 
-def test_a_piece_whose_worker_is_killed_is_run_again_and_one_that_kills_every_worker_is_left_out(
+def test_workers_that_are_killed_are_begun_again_and_a_piece_that_kills_every_one_is_left_out(
     script: Callable[[str], str],
 ) -> None:
     assert AGAIN == 3
@@ -150,28 +156,6 @@ except HarnessFault as told:
 def test_a_scheduler_that_ends_is_told_at_once(script: Callable[[str], str], moment: str) -> None:
     """Without the question for its end a command waited 120 s, or for ever; a test's time is less."""
     assert script(GONE.format(moment=moment)) == "--cluster: the scheduler at local:1 is gone\n"
-
-
-ITS_FIRST_WORKER_GONE = """
-import os
-from stress.interrupts import Interrupts
-from stress.pieces import cluster
-from stress.pieces.record import Job
-from stress.pieces.tests.test_cluster import killing
-
-class Here(cluster.Here):
-    def __init__(self, *asked):
-        super().__init__(*asked)
-        self._workers["0"].kill()
-
-cluster.Here = Here
-job = Job("faults", "faults", {}, {"one": {"mark": os.path.abspath("mark"), "kills": 0}}, killing)
-print([key for key, _, _ in cluster.over("local:1", job, ["one"], Interrupts(), lambda more: None)])
-"""
-
-
-def test_a_worker_that_ends_before_it_has_joined_is_begun_again(script: Callable[[str], str]) -> None:
-    assert script(ITS_FIRST_WORKER_GONE) == "['one']\n"
 
 
 def test_who_wants_the_end_before_a_cluster_answers_has_it_at_once() -> None:

@@ -18,10 +18,11 @@ def granted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return room
 
 
-def test_a_limit_with_room_for_all_is_no_obstacle(granted: dict[str, int]) -> None:
-    granted["pid_max"] = 4
+def test_a_limit_with_room_for_all_is_no_obstacle_and_threads_need_no_open_files(granted: dict[str, int]) -> None:
+    granted["pid_max"] = 5001
 
     make_room(3, threads=False)
+    make_room(5000, threads=True)
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,6 @@ def test_the_soft_limit_of_open_files_is_raised_for_many_workers(
     make_room(513, threads=False)
 
     assert raised == [(2 * 513 + 64, 4096)]
-
-
-def test_threads_need_no_open_files(granted: dict[str, int]) -> None:
-    make_room(5000, threads=True)
 
 
 def test_this_machine_has_room_for_two() -> None:

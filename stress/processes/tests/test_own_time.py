@@ -4,14 +4,10 @@ import pytest
 
 from results.verdict import LEAST_OWN
 from scenarios.loader import load_ordering
-from stress.interrupts import Interrupts
 from stress.processes.own_time import EVERY_S, OwnTime, Spell, own_share
-from stress.processes.perturbation import declared_sites
-from stress.processes.placement import chosen_cpus
-from stress.processes.prepared import prepare_races
-from stress.processes.race import race
 from stress.processes.tests.spinning import spinning
 from stress.selftest.expectations import expectations
+from stress.tests.lengthened import raced_here
 
 FIRST, SECOND, BOTH = frozenset({0}), frozenset({1}), frozenset({0, 1})
 NONE_IDLE = {0: 0.0, 1: 0.0}
@@ -74,9 +70,8 @@ def test_beside_three_others_on_its_cpu_a_fourth_or_so_of_the_time_is_a_workers_
 @pytest.mark.processes
 def test_a_race_tells_how_much_of_the_cpus_its_actors_got_beside_others() -> None:
     (made,) = expectations([load_ordering("spec")], [], short=True, duration="500ms", seed=None)
-    prepared = prepare_races(chosen_cpus(None), declared_sites(made.raced), None, flow=made.raced.flow)
 
-    with Interrupts() as interrupts, spinning(4):
-        run = race(prepared, made.ordering, made.raced, interrupts, lambda _: lambda *_: None, ()).json
+    with spinning(4):
+        run = raced_here(made.ordering, made.raced).json
 
     assert 0 < run["own_share"] < LEAST_OWN

@@ -4,7 +4,7 @@ from kernels.tdx.rules import Flow
 from kernels.tdx.words import plan
 from stress.errors import UsageFault
 from stress.processes import placement
-from stress.processes.placement import Placed, chosen_cpus, inherited_cpus, places, shown
+from stress.processes.placement import Placed, chosen_cpus, places
 
 
 @pytest.fixture(autouse=True)
@@ -12,32 +12,25 @@ def _six_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "inherited_cpus", lambda: (0, 1, 2, 3, 6, 7))
 
 
-def test_without_a_list_the_race_has_what_was_inherited() -> None:
+def test_a_list_of_ranges_and_numbers_is_taken_in_order_and_once_and_without_one_what_was_inherited() -> None:
     assert chosen_cpus(None) == (0, 1, 2, 3, 6, 7)
-
-
-def test_a_list_of_ranges_and_numbers_is_taken_in_order_and_once() -> None:
     assert chosen_cpus("6, 0-2,1") == (0, 1, 2, 6)
 
 
-def test_a_cpu_that_was_not_inherited_is_refused() -> None:
-    with pytest.raises(UsageFault, match=r"--cpus: CPU 4 is not among those that this process may use \(0-3,6-7\)"):
-        chosen_cpus("3-4")
+NO_LIST = ("", "a", "1-", "-1", "1,,2", "1.5", "²", "999999999999")
 
 
-@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1,,2", "1.5", "²", "999999999999"])
-def test_what_is_no_list_of_cpus_is_refused(text: str) -> None:
-    with pytest.raises(UsageFault, match="--cpus: expected a list such as 0-3,6"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("3-4", r"--cpus: CPU 4 is not among those that this process may use \(0-3,6-7\)"),
+        ("3-1", '--cpus: expected the lower CPU first, found "3-1"'),
+        *((text, "--cpus: expected a list such as 0-3,6") for text in NO_LIST),
+    ],
+)
+def test_what_is_no_list_of_cpus_that_were_inherited_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageFault, match=said):
         chosen_cpus(text)
-
-
-def test_a_range_that_falls_is_refused() -> None:
-    with pytest.raises(UsageFault, match='--cpus: expected the lower CPU first, found "3-1"'):
-        chosen_cpus("3-1")
-
-
-def test_cpus_print_as_ranges() -> None:
-    assert shown((7, 0, 1, 2, 6)) == "0-2,6-7"
 
 
 ALL_FOUR = (0, 1, 2, 3)
@@ -79,7 +72,3 @@ def test_vcpus_that_move_among_processors_are_mixed_however_many_cpus_there_are(
     placed = places(plan(vcpus=2, zappers=1, pages=1, tlb_entries=1, flow=Flow.MIGRATE, lps=2), cpus, "apart")
 
     assert placed == Placed("mixed", (cpus,), (cpus, cpus))
-
-
-def test_what_is_inherited_is_not_empty() -> None:
-    assert inherited_cpus()

@@ -6,8 +6,7 @@ import pytest
 
 from kernels.language.syntax import SITES
 from kernels.layout import FREEZE_ON
-from kernels.race.clock import calibrate
-from kernels.race.lines import load, ns_of_entry
+from kernels.race.lines import load
 from kernels.race.ring import Entry
 from kernels.race.straight import Variant
 from kernels.tdx.outcomes import Outcome
@@ -15,16 +14,12 @@ from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import plan
 from results.collect.last_steps import LastSteps, columns, trace
 from results.collect.race import Run
-from scenarios.loader import load_orderings, load_scenario, with_options
-from stress.interrupts import Interrupts
+from scenarios.loader import load_ordering, load_scenario, with_options
 from stress.processes import tracing
-from stress.processes.perturbation import declared_sites
-from stress.processes.placement import inherited_cpus
-from stress.processes.prepared import Prepared
-from stress.processes.race import race
 from stress.processes.shared_words import shared_words
 from stress.processes.tracing import arm, entries_of_a_shootdown, ring_entries
 from stress.tests.command import Command, Start
+from stress.tests.lengthened import raced_here
 from stress.tests.test_survives import FOREVER, ended, racing, stored
 
 # Of one run; how often a race is run again until it shows its outcome.
@@ -95,14 +90,7 @@ def raced(ordering: str) -> Run:
     scenario = with_options(load_scenario("wrong"), vcpus=2, zappers=1, duration_s=RACE_S, warmup_s=0.0)
     delays = scenario.delays | {"mem_track.try_lock_exclusive_epoch_lock": "100us"}
     scenario = scenario.model_copy(update={"delays": delays})
-    clock = calibrate(0.02)
-    sites = declared_sites(scenario)
-    kernels = load(SHOOTDOWN, Variant(perturbed=True, traced=True))
-    machine = Prepared(kernels, clock, inherited_cpus(), sites, ns_of_entry(SHOOTDOWN, clock))
-    with Interrupts() as interrupts:
-        return race(
-            machine, load_orderings((ordering,))[0], scenario, interrupts, lambda tally: lambda phase, left: None
-        )
+    return raced_here(load_ordering(ordering), scenario, traced=True)
 
 
 @pytest.mark.processes
@@ -177,16 +165,6 @@ def test_a_traced_run_says_so_and_leaves_its_trace(tdx_stress: Command, tmp_path
     assert "spec: no step failed; trace.json holds the last" in done.stderr
     names = {one["name"] for one in slices(json.loads((tmp_path / "out/trace.json").read_text()))}
     assert {"kick", "in the guest", "TDH.MEM.TRACK", "TDH.VP.ENTER"} <= names
-
-
-@pytest.mark.processes
-def test_a_run_that_is_not_traced_leaves_no_trace(tdx_stress: Command, tmp_path: Path) -> None:
-    done = tdx_stress("run", "--ordering", "spec", "--shootdowns", "100", "--no-report", "--out", "out", "--json", "-")
-
-    result = json.loads(done.stdout)
-    assert result["runs"][0]["trace"] is None
-    assert "traced" not in [caveat["id"] for caveat in result["caveats"]]
-    assert not (tmp_path / "out/trace.json").exists()
 
 
 @pytest.mark.processes

@@ -66,22 +66,15 @@ def test_it_is_at_rest(small_machine: SmallMachine, all_have, vcpus_have, ipi, s
     assert Watchdog(words, lay, limit_s=1.0).look(5.0) == stuck
 
 
-def test_everybody_is_named_at_their_label(small_machine: SmallMachine) -> None:
+def test_everybody_is_named_by_kind_and_number_at_their_label_or_at_their_end(small_machine: SmallMachine) -> None:
     words, lay = small_machine
     words[head_words(lay) + LABEL] = [3, 8, 8]
-
-    assert positions(words, lay, text) == ("zapper 0 at step 3", "vcpu 0-1 at step 8")
-
-
-def test_who_has_finished_is_named_at_their_end(small_machine: SmallMachine) -> None:
-    words, lay = small_machine
+    before = positions(words, lay, text)
     words[head_words(lay)[ZAPPER] + FINISHED] = 1
 
-    assert positions(words, lay, text) == ("zapper 0 at its end", "vcpu 0-1 at step 0")
-
-
-def test_actors_are_named_by_kind_and_number(small_machine: SmallMachine) -> None:
-    assert actor_names(small_machine.lay, [ZAPPER, VCPU_1]) == "zapper 0, vcpu 1"
+    assert before == ("zapper 0 at step 3", "vcpu 0-1 at step 8")
+    assert positions(words, lay, text) == ("zapper 0 at its end", "vcpu 0-1 at step 8")
+    assert actor_names(lay, [ZAPPER, VCPU_1]) == "zapper 0, vcpu 1"
 
 
 def test_all_have_finished_when_the_last_one_has(small_machine: SmallMachine) -> None:

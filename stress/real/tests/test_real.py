@@ -18,9 +18,8 @@ import pytest
 from stress.errors import CannotRunHere
 from stress.pieces.tests.changed import change
 from stress.real.guest import check_kvm
-from stress.tests.command import Command, Start
+from stress.tests.command import Command, Start, printed
 from stress.tests.lengthened import answered, lengthened
-from stress.tests.printed import printed
 from stress.tests.test_survives import ended, racing
 
 Raced = tuple[subprocess.CompletedProcess[str], dict[str, Any]]

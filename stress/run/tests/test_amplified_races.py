@@ -40,7 +40,7 @@ class Fake:
         scenario = load_scenario("small")
         target = Target(load_orderings([ordering])[0], ordering, "operand_busy")
         subject = Subject(RunRequest("small", settings=settings), scenario, scenario, target, 1.0, "here")
-        bare = Prepared(cast(Any, None), cast(Any, None), (0,), {})
+        bare = Prepared(cast(Any, None), cast(Any, None), (0,))
         self.search = Amplification(subject, Machines(bare, bare), None, Interrupts())
 
     def entry(self) -> dict[str, Any]:

@@ -143,26 +143,3 @@ def test_v18_holds_while_vcpus_track_and_every_one_of_them_comes_to_its_end(tdx_
     (run,) = result["runs"]
     assert (run["verdict"], done.returncode) in (("passed", 0), ("inconclusive", 6))
     assert tracked_more(result)
-
-
-@pytest.mark.parametrize(
-    ("typed", "said"),
-    [
-        (("migrate", "--set", "module=none"),
-         'expected "tdx", as with "migrate" vCPUs move by TDH.VP.FLUSH, found "none"'),
-        (("populate", "--set", "flow=batch+populate", "--set", "batch=3"),
-         "expected 1, 2, 4 or 8, as 8 pages are below a page-table page, found 3"),
-        (("teardown", "--zappers", "2"),
-         'expected 1, as one thread builds and destroys the TDs of flow = "teardown", found 2'),
-        (("review", "--set", "epf_threshold=1"),
-         'expected 6, or flow = "zero_step", as flow = "shootdown" has no such limit, found 1'),
-    ],
-)  # fmt: skip
-def test_what_a_flow_does_not_have_is_refused_in_one_line(
-    tdx_stress: Command, typed: tuple[str, ...], said: str
-) -> None:
-    done = tdx_stress("run", *typed)
-
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert said in done.stderr

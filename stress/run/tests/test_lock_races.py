@@ -1,11 +1,13 @@
 """Locks of a user's own ordering as they race: what a wrong use of one is known for shows, and a right one nothing."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from stress.tests.command import Command
+from kernels.tdx.outcomes import Outcome
+from stress.options import RunRequest
+from stress.resolve import resolve
+from stress.tests.lengthened import raced_here
 
 TRACKED = '"lock track_lock", "track", "kick", "unlock track_lock"'
 READ_LOCKED = """\
@@ -68,17 +70,17 @@ ORDERS = {
 
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ORDERS)
-def test_what_a_lock_is_for_shows_where_it_is_held_otherwise(tdx_stress: Command, tmp_path: Path, name: str) -> None:
+def test_what_a_lock_is_for_shows_where_it_is_held_otherwise(tmp_path: Path, name: str) -> None:
     text, delay, shows = ORDERS[name]
     (tmp_path / "mine.toml").write_text(text + (f'expect = ["{shows}"]' if shows else 'expect = "safe"'))
-    done = tdx_stress(
-        "run", "wrong", "--ordering", "mine.toml", "--vcpus", "1", "--zappers", "2", "--pages", "4",
-        "--set", "delays={}", "--delay", delay, "--set", f"watchdog_s={1 if shows == 'no_progress' else 60}",
-        "--duration", "3s", "--warmup", "0s", "--no-report", "--json", "-",
+    asked = RunRequest(
+        "wrong", (str(tmp_path / "mine.toml"),), vcpus=1, zappers=2, pages=4, duration="3s", warmup="0s",
+        settings=("delays={}", f"watchdog_s={1 if shows == 'no_progress' else 60}"), delays=(delay,),
     )  # fmt: skip
+    scenario, (ordering,) = resolve(asked)
 
-    assert done.stdout, done.stderr
-    (run,) = json.loads(done.stdout)["runs"]
+    run = raced_here(ordering, scenario, [Outcome[shows]] if shows else []).json
+
     forbidden = {one["id"] for one in run["outcomes"] if one["grade"] == "forbidden" and one["count"]}
     assert forbidden == {shows} - {""}
     assert run["ending"] == ("hung" if shows == "no_progress" else "finished")

@@ -10,9 +10,8 @@ import psutil
 import pytest
 
 from stress.pieces.tests.changed import change
-from stress.tests.command import Command, Start
+from stress.tests.command import Command, Start, printed
 from stress.tests.lengthened import answered, run_until, verdicts
-from stress.tests.printed import printed
 
 SHORT = ("--duration", "300ms", "--warmup", "100ms", "--no-report", "--json", "-")
 
@@ -32,14 +31,21 @@ def test_the_review_races_three_orderings_and_answers(tdx_stress: Command) -> No
     assert done.returncode == 6 or "TRACK before the kick (spec)" in done.stderr
 
 
-def test_a_result_says_where_it_comes_from(tdx_stress: Command) -> None:
-    result = printed(tdx_stress("run", "--ordering", "v18", "--seed", "7", *SHORT))
+def test_a_result_says_where_it_comes_from_and_what_doctor_says_of_its_machine(
+    tdx_stress: Command, tmp_path: Path
+) -> None:
+    asked = ("run", "--ordering", "v18", "--seed", "7", *SHORT, "--out", "out")
+    result = printed(tdx_stress(*asked))
 
     assert result["schema"] == "tdx-stress/result/1"
-    assert result["command"] == ["tdx-stress", "run", "--ordering", "v18", "--seed", "7", *SHORT]
+    assert result["command"] == ["tdx-stress", *asked]
     assert (result["seed"], result["scenario"]["seed"], result["scenario"]["orderings"]) == (7, 7, ["v18"])
     assert result["runs"][0]["parameters"]["gate"] == "counter"
     assert all(key in result for key in ("version", "commit", "started", "host", "caveats"))
+    measured = {"round_trip_ns", "round_trip_range_ns", "timer_ns", "empty_shootdown_ns", "clock_error_ppm"}
+    assert measured | {"round_trip_after_ns"} <= set(result["host"])
+    assert result["runs"][0]["trace"] is None
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", "raw.npz"}
 
 
 def test_only_the_time_after_the_warm_up_is_measured(tdx_stress: Command) -> None:
@@ -72,14 +78,6 @@ def test_a_number_of_shootdowns_ends_the_race(tdx_stress: Command) -> None:
     assert "the last zapper ended before the warm-up did" in run["notes"][0]
 
 
-def test_an_open_loop_also_measures_from_the_intended_start(tdx_stress: Command) -> None:
-    _, result = run_until(tdx_stress, "--ordering", "spec", "--rate", "200", holds=responded)
-
-    (run,) = result["runs"]
-    assert run["latency_ns"]["response"]["n"] > 0
-    assert run["ending"] == "finished"
-
-
 @pytest.mark.parametrize(("options", "vcpus"), [(("--workers", "thread"), 2), (("--vcpus", "1"), 1)])
 def test_actors_can_be_threads_and_one_vcpu_is_enough(
     tdx_stress: Command, options: tuple[str, ...], vcpus: int
@@ -89,20 +87,15 @@ def test_actors_can_be_threads_and_one_vcpu_is_enough(
     assert (verdicts(done, result), result["runs"][0]["vcpus_entered"]) == (["passed"], vcpus)
 
 
-def test_a_placement_is_recorded_as_wanted_and_as_it_was(tdx_stress: Command) -> None:
-    done = tdx_stress("run", "--ordering", "spec", "--placement", "mixed", "--vcpus", "64", *SHORT)
-
-    found = printed(done)
-    assert (found["scenario"]["placement"], found["runs"][0]["placement"]) == ("mixed", "mixed")
-
-
-def test_128_vcpus_line_up_race_and_are_reaped(tdx_stress: Command) -> None:
+def test_128_vcpus_line_up_race_where_linux_places_them_and_are_reaped(tdx_stress: Command) -> None:
     """More than a word has bits; 512 take 20 s, of which most is 512 forks and the turn of each at the end."""
-    many = ("--vcpus", "128", "--set", "watchdog_s=30", "--shootdowns", "1", "--warmup", "0s")
+    many = ("--vcpus", "128", "--placement", "mixed", "--set", "watchdog_s=30", "--shootdowns", "1", "--warmup", "0s")
     done = tdx_stress("run", "--ordering", "spec", *many, "--no-report", "--json", "-")
 
-    run = printed(done)["runs"][0]
+    found = printed(done)
+    (run,) = found["runs"]
     assert (run["vcpus"], run["all_shootdowns"], run["ending"]) == (128, 1, "finished")
+    assert (found["scenario"]["placement"], run["placement"]) == ("mixed", "mixed")
 
 
 def test_declared_yields_and_delays_mark_the_run_as_perturbed_and_say_how_much(tdx_stress: Command) -> None:
@@ -121,13 +114,14 @@ def test_declared_yields_and_delays_mark_the_run_as_perturbed_and_say_how_much(t
     assert 1900 < done_to_it["delayed_ns"] / done_to_it["delays"] < 2100
 
 
-def test_a_start_offset_marks_the_run_as_perturbed_and_is_a_caveat(tdx_stress: Command) -> None:
+def test_an_open_loop_measures_from_the_intended_start_and_a_start_offset_perturbs_it(tdx_stress: Command) -> None:
     together = ("--zappers", "2", "--rate", "200", "--set", "start_offset=0-2us")
 
     _, result = run_until(tdx_stress, "--ordering", "spec", *together, holds=responded)
 
-    assert result["runs"][0]["perturbation"]["declared"] == {"start_offset": "0-2us"}
-    assert result["runs"][0]["latency_ns"]["response"]["n"] > 0
+    (run,) = result["runs"]
+    assert (run["ending"], run["perturbation"]["declared"]) == ("finished", {"start_offset": "0-2us"})
+    assert run["latency_ns"]["response"]["n"] > 0
     assert {"start_offset"} == {one["id"] for one in result["caveats"]} & {"start_offset", "perturbed"}
 
 
@@ -160,13 +154,11 @@ steps = itertools.cycle([-86400.0, 86400.0, 0.0])
 real = time.time
 time.time = lambda: real() + next(steps)
 time.time_ns = lambda: int(time.time() * 1e9)
-from stress.__main__ import main
-main()
 """
 
 
-def test_steps_of_the_system_clock_change_nothing(python: Command) -> None:
-    done = python("-c", STEPPING_CLOCK, "run", "--ordering", "spec", *SHORT)
+def test_steps_of_the_system_clock_change_nothing(behind: Command) -> None:
+    done = behind(STEPPING_CLOCK, "run", "--ordering", "spec", *SHORT)
 
     run = printed(done)["runs"][0]
     assert (run["ending"], run["verdict"] in ("passed", "inconclusive")) == ("finished", True)  # too few meet at a load

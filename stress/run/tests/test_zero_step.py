@@ -7,13 +7,8 @@ import pytest
 
 from kernels.tdx.outcomes import Outcome
 from scenarios.faults import faults, to_race
-from stress.interrupts import Interrupts
-from stress.processes.perturbation import declared_sites
-from stress.processes.placement import chosen_cpus
-from stress.processes.prepared import prepare_races
-from stress.processes.race import race
 from stress.tests.command import Command
-from stress.tests.lengthened import answered, lengthened, run_until, verdicts
+from stress.tests.lengthened import answered, lengthened, raced_here, run_until, verdicts
 
 
 @pytest.mark.processes
@@ -52,10 +47,8 @@ def test_behind_a_catch_a_broken_protocol_need_not_come_to_an_end() -> None:
     """With the tree locked for ever the next BLOCK waits for ever, and every zapper behind it."""
     scenario, ordering = to_race(faults()["zero_step_keeps_tree"])
     brief = scenario.model_copy(update={"warmup_s": 0.0, "duration_s": 60.0})
-    prepared = prepare_races(chosen_cpus(None), declared_sites(scenario), None, flow="zero_step")
 
-    with Interrupts() as interrupts:
-        run = race(prepared, ordering, brief, interrupts, lambda _: lambda *_: None, (Outcome.busy_given_up,)).json
+    run = raced_here(ordering, brief, (Outcome.busy_given_up,)).json
 
     assert (run["ending"], run["caught"]["id"]) == ("finished", "busy_given_up")
     assert [note for note in run["notes"] if note.startswith("told to stop, and went on for 1 s")]
@@ -65,13 +58,11 @@ def test_behind_a_catch_a_broken_protocol_need_not_come_to_an_end() -> None:
 def test_references_that_entries_left_behind_are_found_when_every_vcpu_has_ended_outside() -> None:
     """To its time, as behind a catch nobody waits for them."""
     scenario, ordering = to_race(faults()["zero_step_keeps_reference"])
-    prepared = prepare_races(chosen_cpus(None), {}, None, flow="zero_step")
+    scenario = scenario.model_copy(update={"warmup_s": 0.0, "epf_threshold": 0, "yields": {}, "delays": {}})
 
     def raced(duration: str) -> dict[str, Any]:
-        sizes = {"warmup_s": 0.0, "epf_threshold": 0, "duration_s": int(duration.removesuffix("ms")) / 1000}
-        brief = scenario.model_copy(update=sizes)
-        with Interrupts() as interrupts:
-            return race(prepared, ordering, brief, interrupts, lambda _: lambda *_: None, ()).json
+        brief = scenario.model_copy(update={"duration_s": int(duration.removesuffix("ms")) / 1000})
+        return raced_here(ordering, brief).json
 
     def left_behind(run: dict[str, Any]) -> int:
         return sum(int(outcome["count"]) for outcome in run["outcomes"] if outcome["id"] == "refcount_broken")
