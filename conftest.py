@@ -106,6 +106,23 @@ def tdx_stress(tmp_path: Path, python: Command, warm: Warm) -> Command:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The same in this process, for what forks nobody and asks for no end."""
+    from stress.__main__ import _run
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    for name in ("COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["tdx-stress", *arguments])
+        return subprocess.CompletedProcess(arguments, _run([*arguments]), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
 def script(tmp_path: Path, warm: Warm) -> Script:
     """What a script says, run to its end in a process of its own, as one that measures or forks has to be."""
 

@@ -27,26 +27,26 @@ def stored(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_planted_slowdown_fails_its_gate(tdx_stress: Command, stored: Path) -> None:
-    done = tdx_stress("compare", "before", "slow", "--fail-if", "p99>+15%")
+def test_a_planted_slowdown_fails_its_gate(here: Command, stored: Path) -> None:
+    done = here("compare", "before", "slow", "--fail-if", "p99>+15%")
 
     assert done.returncode == 7
     assert "gate p99>+15% FAILED: v18: shootdown, p99 1." in done.stdout
     assert "rounds of two moments" in done.stdout
 
 
-def test_the_same_directory_twice_holds_every_gate(tdx_stress: Command, stored: Path) -> None:
-    done = tdx_stress("compare", "slow", "slow", "--fail-if", "p99>+15%", "--fail-if", "reads/s<-5%")
+def test_the_same_directory_twice_holds_every_gate(here: Command, stored: Path) -> None:
+    done = here("compare", "slow", "slow", "--fail-if", "p99>+15%", "--fail-if", "reads/s<-5%")
 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_without_a_gate_a_difference_is_no_failure(tdx_stress: Command, stored: Path) -> None:
-    assert tdx_stress("compare", "before", "slow").returncode == 0
+def test_without_a_gate_a_difference_is_no_failure(here: Command, stored: Path) -> None:
+    assert here("compare", "before", "slow").returncode == 0
 
 
-def test_the_comparison_as_json_is_alone_on_stdout(tdx_stress: Command, stored: Path) -> None:
-    done = tdx_stress("compare", "before", "slow", "--fail-if", "v18:p50>+15%", "--json", "-")
+def test_the_comparison_as_json_is_alone_on_stdout(here: Command, stored: Path) -> None:
+    done = here("compare", "before", "slow", "--fail-if", "v18:p50>+15%", "--json", "-")
 
     document = json.loads(done.stdout)
     assert document["schema"] == "tdx-stress/comparison/1"
@@ -54,13 +54,13 @@ def test_the_comparison_as_json_is_alone_on_stdout(tdx_stress: Command, stored: 
     assert {one["ordering"] for one in document["comparisons"]} == {"spec", "v18"}
 
 
-def test_another_scenario_is_refused_with_what_differs(tdx_stress: Command, stored: Path) -> None:
+def test_another_scenario_is_refused_with_what_differs(here: Command, stored: Path) -> None:
     bench = a_bench(12, noisy({}))
     more = bench.model_copy(update={"scenario": {**bench.scenario, "vcpus": 8, "placement": "mixed"}})
     (stored / "more").mkdir()
     (stored / "more/bench.json").write_text(more.json_text())
 
-    done = tdx_stress("compare", "before", "more")
+    done = here("compare", "before", "more")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -69,30 +69,28 @@ def test_another_scenario_is_refused_with_what_differs(tdx_stress: Command, stor
     )
 
 
-def test_nothing_in_common_is_exit_5(tdx_stress: Command, stored: Path) -> None:
-    done = tdx_stress("compare", "before", "other")
+def test_nothing_in_common_is_exit_5(here: Command, stored: Path) -> None:
+    done = here("compare", "before", "other")
 
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr == "tdx-stress: nothing to compare: before holds spec, v18; other holds mine\n"
 
 
-def test_a_gate_on_an_ordering_that_one_side_lacks_is_a_usage_error(tdx_stress: Command, stored: Path) -> None:
-    done = tdx_stress("compare", "before", "slow", "--fail-if", "v6_16:p99>+15%")
+def test_a_gate_on_an_ordering_that_one_side_lacks_is_a_usage_error(here: Command, stored: Path) -> None:
+    done = here("compare", "before", "slow", "--fail-if", "v6_16:p99>+15%")
 
     assert done.returncode == 2
     assert 'no ordering "v6_16" in both; expected one of spec, v18' in done.stderr
 
 
-def test_a_bench_of_too_few_rounds_is_compared_with_a_warning(tdx_stress: Command, stored: Path) -> None:
-    done = tdx_stress("compare", "before", "few")
+def test_a_bench_of_too_few_rounds_is_compared_with_a_warning(here: Command, stored: Path) -> None:
+    done = here("compare", "before", "few")
 
     assert done.returncode == 0
     assert "fewer than 10 rounds in B" in done.stdout
 
 
-def test_results_without_figures_are_held_against_each_other_by_their_verdicts(
-    tdx_stress: Command, tmp_path: Path
-) -> None:
+def test_results_without_figures_are_held_against_each_other_by_their_verdicts(here: Command, tmp_path: Path) -> None:
     head: dict[str, Any] = {
         "command": ["tdx-stress"], "version": "0.1.0", "commit": None, "started": "2026-11-22", "host": {},
     }  # fmt: skip
@@ -101,16 +99,16 @@ def test_results_without_figures_are_held_against_each_other_by_their_verdicts(
         (tmp_path / name).mkdir()
         (tmp_path / name / "exploration.json").write_text(json.dumps(document(head, [one], single=True)))
 
-    worse, same, unlike = (tdx_stress("compare", "safe", other) for other in ("bad", "safe", "larger"))
+    worse, same, unlike = (here("compare", "safe", other) for other in ("bad", "safe", "larger"))
 
     assert (worse.returncode, worse.stdout.splitlines()[-1]) == (1, "1 of 1 cases differ in B; 1 passed in A alone")
     assert (same.returncode, same.stdout) == (0, "0 of 1 cases differ in B; 0 passed in A alone\n")
     assert (unlike.returncode, unlike.stderr) == (2, "tdx-stress: not comparable: vcpus 2 in A, 3 in B\n")
 
 
-def test_results_of_two_kinds_are_refused(tdx_stress: Command, stored: Path) -> None:
+def test_results_of_two_kinds_are_refused(here: Command, stored: Path) -> None:
     (stored / "other/bench.json").rename(stored / "other/selftest.json")
-    done = tdx_stress("compare", "before", "other")
+    done = here("compare", "before", "other")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "not comparable: A is a bench, B is a selftest; give two results of one kind" in done.stderr

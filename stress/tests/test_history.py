@@ -21,8 +21,8 @@ def two_runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_runs_are_listed_with_verdict_and_key_figures(tdx_stress: Command, two_runs: Path) -> None:
-    done = tdx_stress("history")
+def test_runs_are_listed_with_verdict_and_key_figures(here: Command, two_runs: Path) -> None:
+    done = here("history")
     rows = [line.split() for line in done.stdout.splitlines()]
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -31,31 +31,31 @@ def test_runs_are_listed_with_verdict_and_key_figures(tdx_stress: Command, two_r
     assert rows[3][:7] == ["2026-11-22", "14:41", "review", "v18", "failed", "5,000", "3"]
 
 
-def test_filters_and_the_newest_rows(tdx_stress: Command, two_runs: Path) -> None:
-    listed = json.loads(tdx_stress("history", "--ordering", "spec", "--last", "1", "--json", "-").stdout)
+def test_filters_and_the_newest_rows(here: Command, two_runs: Path) -> None:
+    listed = json.loads(here("history", "--ordering", "spec", "--last", "1", "--json", "-").stdout)
 
     assert [row["started"] for row in listed] == ["2026-11-22 14:41:49"]
 
 
-def test_nothing_that_matches_is_exit_5_and_says_what_there_is(tdx_stress: Command, two_runs: Path) -> None:
-    done = tdx_stress("history", "--ordering", "v81")
+def test_nothing_that_matches_is_exit_5_and_says_what_there_is(here: Command, two_runs: Path) -> None:
+    done = here("history", "--ordering", "v81")
 
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr == "tdx-stress: runs: nothing matches --ordering v81; there is ordering spec, v18\n"
 
 
-def test_a_figure_over_time_is_drawn_beside_the_runs(tdx_stress: Command, two_runs: Path) -> None:
-    done = tdx_stress("history", "--plot", "p99")
+def test_a_figure_over_time_is_drawn_beside_the_runs(here: Command, two_runs: Path) -> None:
+    done = here("history", "--plot", "p99")
 
     assert done.stdout.endswith("Picture: runs/history-p99.svg\n")
     assert (two_runs / "history-p99.svg").read_text().startswith("<?xml")
 
 
-def test_a_query_answers_as_a_table_and_as_json(tdx_stress: Command, two_runs: Path) -> None:
+def test_a_query_answers_as_a_table_and_as_json(here: Command, two_runs: Path) -> None:
     query = "SELECT ordering, count(*) AS n FROM runs GROUP BY 1 ORDER BY 1"
 
-    assert tdx_stress("history", "--sql", query).stdout.split() == ["ordering", "n", "spec", "2", "v18", "1"]
-    assert json.loads(tdx_stress("history", "--sql", query, "--json", "-").stdout) == [
+    assert here("history", "--sql", query).stdout.split() == ["ordering", "n", "spec", "2", "v18", "1"]
+    assert json.loads(here("history", "--sql", query, "--json", "-").stdout) == [
         {"ordering": "spec", "n": 2},
         {"ordering": "v18", "n": 1},
     ]
@@ -76,17 +76,17 @@ def test_a_query_answers_as_a_table_and_as_json(tdx_stress: Command, two_runs: P
         (["--json", "/proc/nowhere/x"], "--json: /proc/nowhere/x: cannot write"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_2(tdx_stress: Command, two_runs: Path, arguments: list[str], said: str) -> None:
-    done = tdx_stress("history", *arguments)
+def test_a_mistake_is_one_line_and_exit_2(here: Command, two_runs: Path, arguments: list[str], said: str) -> None:
+    done = here("history", *arguments)
 
     assert done.returncode == 2
     assert done.stderr.startswith(f"tdx-stress: {said}")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_broken_file_among_the_runs_is_named_and_the_others_are_listed(tdx_stress: Command, two_runs: Path) -> None:
+def test_a_broken_file_among_the_runs_is_named_and_the_others_are_listed(here: Command, two_runs: Path) -> None:
     (two_runs / "old/result.json").write_text('{"schema": "tdx-')
-    done = tdx_stress("history")
+    done = here("history")
 
     assert done.returncode == 0
     assert done.stderr.startswith("tdx-stress: skipped runs/old/result.json: ")

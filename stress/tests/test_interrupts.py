@@ -23,8 +23,7 @@ command.main()
 """
 
 MADE_ANOTHER = """
-import os, signal
-import stress.__main__ as command, stress.cli
+import os, signal, stress.cli
 
 def app(*arguments, **named):
     try:
@@ -33,18 +32,15 @@ def app(*arguments, **named):
         {instead}
 
 stress.cli.app = app
-command.main()
 """
 AMID_A_VERB = """
-import os, signal, sys
-import stress.__main__ as command, stress.explore.verb as verb
+import os, signal
+import stress.explore.verb as verb
 
 def interrupts(*arguments, **named):
     os.kill(os.getpid(), signal.SIGHUP)
 
 verb.{moment} = interrupts
-sys.argv = ["tdx-stress", "explore", "--ordering", "spec", "-q", "--out", {out!r}]
-command.main()
 """
 # Interrupts the program where it imports a module for the first time behind these, which Python itself starts with.
 AT_ITS_FIRST_IMPORT = """
@@ -65,14 +61,15 @@ runpy.run_module("stress", run_name="__main__", alter_sys=True)
 """
 
 
-def test_signals_are_counted_and_nothing_else_happens() -> None:
+def test_signals_are_counted_and_afterwards_ignored() -> None:
     with Interrupts() as interrupts:
         before = bool(interrupts)
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
 
-    assert not before
-    assert interrupts.received == 2
+    assert (before, interrupts.received) == (False, 2)
+    assert {signal.getsignal(number) for number in STOPPING} == {signal.SIG_IGN}
 
 
 def test_without_an_interrupt_handlers_are_as_before_afterwards() -> None:
@@ -82,14 +79,6 @@ def test_without_an_interrupt_handlers_are_as_before_afterwards() -> None:
         pass
 
     assert [signal.getsignal(number) for number in STOPPING] == before
-
-
-def test_after_an_interrupt_others_are_ignored() -> None:
-    with Interrupts():
-        os.kill(os.getpid(), signal.SIGINT)
-    os.kill(os.getpid(), signal.SIGINT)
-
-    assert {signal.getsignal(number) for number in STOPPING} == {signal.SIG_IGN}
 
 
 def test_what_asks_nobody_is_ended_at_once_and_the_next_signal_is_counted() -> None:
@@ -168,16 +157,17 @@ def test_ctrl_c_while_the_first_large_module_is_imported_is_one_line(new: Comman
 
 
 @pytest.mark.parametrize("instead", ["raise RuntimeError('Query interrupted')", "return 130", "return 0"])
-def test_an_interrupt_that_a_library_has_made_something_else_of_is_one(instead: str, python: Command) -> None:
-    done = python("-c", MADE_ANOTHER.format(instead=instead))
+def test_an_interrupt_that_a_library_has_made_something_else_of_is_one(instead: str, behind: Command) -> None:
+    done = behind(MADE_ANOTHER.format(instead=instead), "list")
 
     assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")
 
 
-@pytest.mark.parametrize("when", ["before interrupts are counted", "while they are"])
-def test_who_interrupts_a_verb_that_has_nothing_yet_is_told_so(when: str, tmp_path: Path, python: Command) -> None:
+@pytest.mark.parametrize(
+    "moment", ["get_ready", "_search_all"], ids=["before interrupts are counted", "while they are"]
+)
+def test_who_interrupts_a_verb_that_has_nothing_yet_is_told_so(moment: str, behind: Command) -> None:
     """Through the whole command line: typer makes an exit code of a KeyboardInterrupt."""
-    moment = "get_ready" if when == "before interrupts are counted" else "_search_all"
-    done = python("-c", AMID_A_VERB.format(moment=moment, out=str(tmp_path / "out")))
+    done = behind(AMID_A_VERB.format(moment=moment), "explore", "--ordering", "spec", "-q", "--out", "out")
 
     assert (done.returncode, done.stderr) == (130, "tdx-stress: interrupted, nothing was measured\n")

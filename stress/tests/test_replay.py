@@ -24,8 +24,6 @@ from stress.options import ReplayRequest
 from stress.replay import _difference, _prepared, _run, replay
 from stress.tests.command import Command
 
-OPTIONS = ("pair", "until", "show", "ordering", "out", "json", "quiet", "verbose", "no-color")
-
 
 class Size(NamedTuple):
     """How large a machine is, as the explorer says it."""
@@ -96,16 +94,20 @@ def test_a_replay_ends_in_the_recorded_state_and_shows_the_race(tdx_stress: Comm
     )
 
 
-def test_a_replay_is_no_wider_than_the_terminal_and_has_no_colours_in_a_pipe(behind: Command, file: Path) -> None:
-    done = behind("import os\nos.environ['COLUMNS'] = '80'", "replay", "w.json", "-v")
-    table = [line for line in done.stdout.splitlines() if not line.startswith(("AGREES", "vcpu", "zapper"))]
+def test_verbose_gives_every_step_a_row_no_wider_than_the_terminal_and_has_no_colours_in_a_pipe(
+    behind: Command, file: Path
+) -> None:
+    shown = behind("import os\nos.environ['COLUMNS'] = '80'", "replay", "w.json", "-v").stdout
+    table = [line for line in shown.splitlines() if not line.startswith(("AGREES", "vcpu", "zapper"))]
 
     assert max(map(len, table)) <= 80
-    assert "\x1b" not in done.stdout
+    assert "\x1b" not in shown
+    assert len(re.findall(r"^\d+ ", shown, re.M)) == 41
+    assert "mem_track: fetch_add_seq_cst epoch_tracking (kernels/tdx/module/mem.py:" in unwrapped(shown)
 
 
-def test_until_stops_early_and_says_that_the_end_was_not_compared(tdx_stress: Command, file: Path) -> None:
-    done = tdx_stress("replay", "w.json", "--until", "13")
+def test_until_stops_early_and_says_that_the_end_was_not_compared(here: Command, file: Path) -> None:
+    done = here("replay", "w.json", "--until", "13")
 
     assert done.returncode == 0
     assert done.stdout.endswith("AGREES: 13 of 41 steps; the rest was left out, so the end was not compared\n")
@@ -113,16 +115,16 @@ def test_until_stops_early_and_says_that_the_end_was_not_compared(tdx_stress: Co
     assert "TDH.MEM.TRACK" not in done.stdout
 
 
-def test_until_0_is_the_start(tdx_stress: Command, file: Path) -> None:
-    done = tdx_stress("replay", "w.json", "--until", "0", "--show", "words")
+def test_until_0_is_the_start(here: Command, file: Path) -> None:
+    done = here("replay", "w.json", "--until", "0", "--show", "words")
 
     assert done.returncode == 0
     assert "vcpu 0 stands at process_requests: load_acquire requests" in done.stdout
     assert re.search(r"^sept\[page 0\] +0x80000000000010c7 MAPPED hpa 1", done.stdout, re.M)
 
 
-def test_words_are_shown_by_name_with_a_star_where_they_changed(tdx_stress: Command, file: Path) -> None:
-    shown = tdx_stress("replay", "w.json", "--show", "words").stdout
+def test_words_are_shown_by_name_with_a_star_where_they_changed(here: Command, file: Path) -> None:
+    shown = here("replay", "w.json", "--show", "words").stdout
 
     assert re.search(r"^epoch_tracking +\* 0x0000000002001000 E=2 R=\{0,1\}", shown, re.M)
     assert re.search(r"^mode\[vcpu 0\] +\* +1 IN_GUEST_MODE", shown, re.M)
@@ -130,22 +132,10 @@ def test_words_are_shown_by_name_with_a_star_where_they_changed(tdx_stress: Comm
     assert "pc" not in shown
 
 
-def test_verbose_gives_every_step_a_row_with_its_place_in_the_source(tdx_stress: Command, file: Path) -> None:
-    shown = tdx_stress("replay", "w.json", "-v").stdout
-
-    assert len(re.findall(r"^\d+ ", shown, re.M)) == 41
-    assert "mem_track: fetch_add_seq_cst epoch_tracking (kernels/tdx/module/mem.py:" in unwrapped(shown)
-
-
-def test_quiet_leaves_the_verdict(tdx_stress: Command, file: Path) -> None:
-    done = tdx_stress("replay", "w.json", "-q")
-
-    assert done.stdout.startswith("AGREES: 41 of 41 steps")
-    assert done.stdout.count("\n") == 1
-
-
-def test_json_is_alone_on_stdout(tdx_stress: Command, file: Path, recording: Recorded) -> None:
-    done = tdx_stress("replay", "w.json", "--json", "-")
+def test_json_is_alone_on_stdout_and_out_leaves_the_trace_and_the_picture_twice(
+    here: Command, file: Path, recording: Recorded, tmp_path: Path
+) -> None:
+    done = here("replay", "w.json", "--out", "pictures", "--json", "-")
 
     result = json.loads(done.stdout)
     assert (result["schema"], result["agrees"], result["whole"]) == ("tdx-stress/replay/1", True, True)
@@ -153,15 +143,8 @@ def test_json_is_alone_on_stdout(tdx_stress: Command, file: Path, recording: Rec
     assert result["words"]["bepoch[page 0]"] == 1
     assert result["steps"] == [step.model_dump(mode="json") for step in recording.witness.steps]
     assert "AGREES: 41 of 41 steps" in done.stderr
-
-
-def test_out_leaves_the_trace_and_the_picture_twice(tdx_stress: Command, file: Path, tmp_path: Path) -> None:
-    done = tdx_stress("replay", "w.json", "--out", "pictures", "--json", "r.json")
-
-    assert done.returncode == 0
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"trace.json", "timeline.png", "timeline.svg"}
     assert json.loads((tmp_path / "pictures/trace.json").read_text())["traceEvents"]
-    assert json.loads((tmp_path / "r.json").read_text())["agrees"] is True
     assert "wrote pictures/trace.json\n" in done.stderr
 
 
@@ -181,14 +164,14 @@ def test_out_leaves_the_trace_and_the_picture_twice(tdx_stress: Command, file: P
     ],
 )  # fmt: skip
 def test_the_first_difference_is_named_and_is_exit_1(
-    tdx_stress: Command, file: Path, step: int, changed: dict[str, Any], said: str
+    here: Command, file: Path, step: int, changed: dict[str, Any], said: str
 ) -> None:
     if step:
         edit_step(file, step, **changed)
     else:
         edit(file, **changed)
 
-    done = tdx_stress("replay", "w.json", "-q")
+    done = here("replay", "w.json", "-q")
 
     assert done.returncode == 1
     assert done.stdout.startswith(f"DIFFERS {said}")
@@ -267,24 +250,14 @@ def test_what_cannot_be_done_is_one_line_and_exit_2(file: Path, options: dict[st
     assert "\n" not in line
 
 
-def test_the_ordering_that_it_was_recorded_from_is_accepted(tdx_stress: Command, file: Path) -> None:
-    assert tdx_stress("replay", "w.json", "--ordering", "kick_then_track", "-q").returncode == 0
-
-
-def test_a_replay_compiles_nothing(tdx_stress: Command, file: Path, tmp_path: Path) -> None:
-    done = tdx_stress("replay", "w.json", "-q", TDX_STRESS_CACHE=str(tmp_path / "cache"))
+def test_quiet_leaves_the_verdict_and_nothing_is_compiled(tdx_stress: Command, file: Path, tmp_path: Path) -> None:
+    own = ("--ordering", "kick_then_track", "-q")
+    done = tdx_stress("replay", "w.json", *own, TDX_STRESS_CACHE=str(tmp_path / "cache"))
 
     assert done.returncode == 0
+    assert done.stdout.startswith("AGREES: 41 of 41 steps")
+    assert done.stdout.count("\n") == 1
     assert not list(tmp_path.glob("cache/**/*.code"))
-
-
-def test_the_help_names_every_option_and_says_what_its_own_exit_codes_mean(tdx_stress: Command) -> None:
-    shown = tdx_stress("replay", "--help").stdout
-    said = " ".join(shown.split())
-
-    assert all(f"--{option} " in shown for option in OPTIONS)
-    assert "1 a step cannot be taken or goes another way, or the state or the outcome at the end is another" in said
-    assert "declared safe" not in said
 
 
 @settings(max_examples=30, deadline=None)

@@ -32,12 +32,12 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_a_copied_directory_alone_gives_tables_pictures_and_page(tdx_stress: Command, left_by_a_run: Path) -> None:
-    first = tdx_stress("report", "run")
+def test_a_copied_directory_alone_gives_tables_pictures_and_page(here: Command, left_by_a_run: Path) -> None:
+    first = here("report", "run")
     shutil.copytree(left_by_a_run, left_by_a_run.parent / "copy")
     for name in MADE:
         (left_by_a_run.parent / "copy" / name).unlink()
-    second = tdx_stress("report", "copy")
+    second = here("report", "copy")
 
     assert (first.returncode, first.stderr) == (0, "")
     assert names(left_by_a_run.parent / "copy") == sorted([*MADE, "raw.npz", "result.json"])
@@ -45,19 +45,19 @@ def test_a_copied_directory_alone_gives_tables_pictures_and_page(tdx_stress: Com
     assert (left_by_a_run.parent / "copy/report.html").read_text() == (left_by_a_run / "report.html").read_text()
 
 
-def test_quiet_leaves_only_the_lines_to_grep(tdx_stress: Command, left_by_a_run: Path) -> None:
-    assert tdx_stress("report", "run", "-q").stdout == "Observation v18 Never 0 0\n"
+def test_quiet_leaves_only_the_lines_to_grep(here: Command, left_by_a_run: Path) -> None:
+    assert here("report", "run", "-q").stdout == "Observation v18 Never 0 0\n"
 
 
-def test_what_was_measured_is_only_read(tdx_stress: Command, left_by_a_run: Path) -> None:
+def test_what_was_measured_is_only_read(here: Command, left_by_a_run: Path) -> None:
     before = (left_by_a_run / "result.json").read_bytes(), (left_by_a_run / "raw.npz").read_bytes()
-    tdx_stress("report", "run")
+    here("report", "run")
 
     assert before == ((left_by_a_run / "result.json").read_bytes(), (left_by_a_run / "raw.npz").read_bytes())
 
 
-def test_others_are_made_where_one_cannot_be_read(tdx_stress: Command, left_by_a_run: Path) -> None:
-    done = tdx_stress("report", "nowhere", "run")
+def test_others_are_made_where_one_cannot_be_read(here: Command, left_by_a_run: Path) -> None:
+    done = here("report", "nowhere", "run")
 
     assert done.returncode == 2
     assert done.stderr == "tdx-stress: nowhere: expected the directory of a run, found no such directory\n"
@@ -79,24 +79,24 @@ def test_others_are_made_where_one_cannot_be_read(tdx_stress: Command, left_by_a
     ],
 )
 def test_a_broken_file_is_one_line_that_names_it(
-    tdx_stress: Command, left_by_a_run: Path, name: str, content: bytes, said: str
+    here: Command, left_by_a_run: Path, name: str, content: bytes, said: str
 ) -> None:
     (left_by_a_run / name).write_bytes(content)
-    done = tdx_stress("report", "run")
+    done = here("report", "run")
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"tdx-stress: {said}")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_file_in_place_of_a_directory_is_one_line(tdx_stress: Command, left_by_a_run: Path) -> None:
-    done = tdx_stress("report", "run/result.json")
+def test_a_file_in_place_of_a_directory_is_one_line(here: Command, left_by_a_run: Path) -> None:
+    done = here("report", "run/result.json")
 
     assert done.returncode == 2
     assert "run/result.json: expected the directory of a run, found no result.json in it" in done.stderr
 
 
-def test_a_bench_is_found_again_from_its_rounds(tdx_stress: Command, tmp_path: Path) -> None:
+def test_a_bench_is_found_again_from_its_rounds(here: Command, tmp_path: Path) -> None:
     import numpy as np
 
     bench = a_bench(12, noisy({"B": 1.5}))
@@ -104,7 +104,7 @@ def test_a_bench_is_found_again_from_its_rounds(tdx_stress: Command, tmp_path: P
     (tmp_path / "b/bench.json").write_text(bench.json_text())
     for number in range(1, 13):
         np.savez(tmp_path / f"b/rounds/{number:04d}.npz")
-    done = tdx_stress("report", "b")
+    done = here("report", "b")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "Observation v18 Never 0 10800" in done.stdout
@@ -112,10 +112,10 @@ def test_a_bench_is_found_again_from_its_rounds(tdx_stress: Command, tmp_path: P
     assert json.loads((tmp_path / "b/bench.json").read_text())["comparisons"] == []
 
 
-def test_a_bench_without_a_round_is_one_line(tdx_stress: Command, tmp_path: Path) -> None:
+def test_a_bench_without_a_round_is_one_line(here: Command, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b/bench.json").write_text(a_bench(0, noisy({})).json_text())
-    done = tdx_stress("report", "b")
+    done = here("report", "b")
 
     assert done.returncode == 2
     assert done.stderr == "tdx-stress: b/bench.json: expected rounds, found none; tdx-stress bench --resume goes on\n"
@@ -123,28 +123,26 @@ def test_a_bench_without_a_round_is_one_line(tdx_stress: Command, tmp_path: Path
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda path: path.name)
 def test_what_is_shown_in_the_readme_is_read_by_report_compare_and_history(
-    tdx_stress: Command, tmp_path: Path, kept: Path
+    here: Command, tmp_path: Path, kept: Path
 ) -> None:
     shutil.copytree(kept, tmp_path / "kept")
-    told = tdx_stress("report", "kept")
+    told = here("report", "kept")
     assert (told.returncode, told.stderr) == (0, "")
     assert re.search(r"^Observation spec(@\S+)? Never 0 [1-9]", told.stdout, re.MULTILINE)
 
-    compared = tdx_stress("compare", "kept", "kept", "--json", "-")
+    compared = here("compare", "kept", "kept", "--json", "-")
     assert compared.returncode == 0
     assert {one["finding"] for one in json.loads(compared.stdout)["comparisons"]} == {"no_difference"}
 
-    listed = tdx_stress("history", "kept")
+    listed = here("history", "kept")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "spec" in listed.stdout
 
 
-def test_a_bench_kept_without_its_rounds_is_told_and_its_pictures_are_made_alone(
-    tdx_stress: Command, tmp_path: Path
-) -> None:
+def test_a_bench_kept_without_its_rounds_is_told_and_its_pictures_are_made_alone(here: Command, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b/bench.json").write_text(a_bench(12, noisy({"B": 1.5})).json_text())
-    done = tdx_stress("report", "b")
+    done = here("report", "b")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "Observation v18 Never 0 10800" in done.stdout
@@ -152,9 +150,9 @@ def test_a_bench_kept_without_its_rounds_is_told_and_its_pictures_are_made_alone
     assert names(tmp_path / "b") == ["bench.json", "ratios.png", "ratios.svg"]
 
 
-def test_without_a_directory_it_is_the_latest_run(tdx_stress: Command, left_by_a_run: Path) -> None:
+def test_without_a_directory_it_is_the_latest_run(here: Command, left_by_a_run: Path) -> None:
     (left_by_a_run.parent / "runs").mkdir()
     (left_by_a_run.parent / "runs/latest").symlink_to(left_by_a_run)
 
-    assert tdx_stress("report", "-q").returncode == 0
+    assert here("report", "-q").returncode == 0
     assert "report.html" in names(left_by_a_run)

@@ -46,21 +46,24 @@ def stored(directory: Path) -> dict[str, Any]:
     return run
 
 
-@pytest.mark.parametrize(("victim", "name"), [(1, "vcpu 1"), (2, "zapper 0")])
+@pytest.mark.parametrize(
+    ("workers", "many", "victim", "name"),
+    [("process", 3, 1, "vcpu 1"), ("process", 3, 2, "zapper 0"), ("thread", 1, 0, "threads of 3 actors")],
+)
 def test_a_killed_actor_ends_the_run_as_crashed(
-    start_tdx_stress: Start, tmp_path: Path, victim: int, name: str
+    start_tdx_stress: Start, tmp_path: Path, workers: str, many: int, victim: int, name: str
 ) -> None:
-    parent = start_tdx_stress("run", *FOREVER)
-    workers = racing(parent)
-    workers[victim].kill()
+    parent = start_tdx_stress("run", *FOREVER, "--workers", workers)
+    actors = racing(parent, many)
+    actors[victim].kill()
 
     code, stdout, _ = ended(parent)
     run = stored(tmp_path / "out")
     assert (code, run["verdict"]) == (3, "crashed")
-    assert run["notes"][0] == f"{name} (pid {workers[victim].pid}) was ended by SIGKILL"
+    assert run["notes"][0] == f"{name} (pid {actors[victim].pid}) was ended by SIGKILL"
     assert run["shootdowns"] > 0
     assert f"<== CRASHED v18: {name} (pid " in stdout
-    assert not any(worker.is_running() for worker in workers)
+    assert not any(actor.is_running() for actor in actors)
 
 
 def test_a_crash_ends_the_whole_run_and_keeps_the_orderings_before_it(start_tdx_stress: Start, tmp_path: Path) -> None:
@@ -101,15 +104,6 @@ def test_a_run_that_ended_amid_its_first_ordering_goes_on_from_there(
     assert (tmp_path / "out/pieces/job.json").exists()
 
 
-def test_killed_threads_end_the_run_as_crashed(start_tdx_stress: Start, tmp_path: Path) -> None:
-    parent = start_tdx_stress("run", *FOREVER, "--workers", "thread")
-    workers = racing(parent, count=1)
-    workers[0].kill()
-
-    code, _, _ = ended(parent)
-    assert (code, stored(tmp_path / "out")["verdict"]) == (3, "crashed")
-
-
 def test_no_worker_outlives_a_killed_parent(start_tdx_stress: Start) -> None:
     parent = start_tdx_stress("run", *FOREVER)
     workers = racing(parent)
@@ -119,13 +113,15 @@ def test_no_worker_outlives_a_killed_parent(start_tdx_stress: Start) -> None:
     assert alive == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)])
 def test_an_interrupted_run_writes_what_was_measured_and_exits_130(
-    start_tdx_stress: Start, tmp_path: Path, number: signal.Signals
+    start_tdx_stress: Start, tmp_path: Path, number: signal.Signals, to_all: bool
 ) -> None:
+    """A terminal sends Ctrl-C to everybody, and it is the parent that ends the race."""
     parent = start_tdx_stress("run", *FOREVER)
     workers = racing(parent)
-    parent.send_signal(number)
+    for process in (*(workers if to_all else ()), parent):
+        process.send_signal(number)
 
     code, stdout, _ = ended(parent)
     run = stored(tmp_path / "out")
@@ -133,17 +129,6 @@ def test_an_interrupted_run_writes_what_was_measured_and_exits_130(
     assert run["shootdowns"] > 0
     assert "Observation v18 Never 0 " in stdout
     assert not any(worker.is_running() for worker in workers)
-
-
-def test_a_terminal_sends_ctrl_c_to_everybody_and_the_parent_ends_the_race(
-    start_tdx_stress: Start, tmp_path: Path
-) -> None:
-    parent = start_tdx_stress("run", *FOREVER)
-    for process in (*racing(parent), parent):
-        process.send_signal(signal.SIGINT)
-
-    code, _, _ = ended(parent)
-    assert (code, stored(tmp_path / "out")["ending"]) == (130, "interrupted")
 
 
 def test_a_second_ctrl_c_is_as_clean_as_the_first(start_tdx_stress: Start, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from stress.explore.resolve import resolve_atlas, resolve_exploration
 from stress.explore.witness import recorded, rules_of
 from stress.options import BenchRequest, ExploreRequest, ReplayRequest, RunRequest
 from stress.replay import replay
-from stress.resolve import check_read, looks_for, resolve, what_is_read
+from stress.resolve import check_read, example_of, looks_for, resolve, what_is_read
 from stress.selftest.expectations import expectations
 
 
@@ -108,33 +108,45 @@ def test_a_key_that_a_step_looks_at_or_that_is_at_its_default_is_taken(scenario,
     asked(scenario, ordering, *settings)
 
 
-def test_a_lock_that_a_zapper_of_the_flow_holds_already_is_refused() -> None:
-    with pytest.raises(UsageFault, match=r'found "lock mmu_lock" in the flow "populate", where a zapper holds it'):
-        asked("populate", "lock mmu_lock,block,track,kick,remove,unlock mmu_lock")
-
-
 @pytest.mark.parametrize(
-    ("scenario", "said"),
-    [("sept_pages", "where UNBLOCK of a page-table page is not modelled"), ("writes", "an SPTE has forgotten")],
-)
-def test_a_block_is_not_taken_back_where_that_is_not_modelled(tmp_path: Path, scenario: str, said: str) -> None:
-    text = 'shootdown = ["block", "remove"]\nbusy = { remove = "hand_up" }\nundo = ["unblock"]'
-    (tmp_path / "mine.toml").write_text(text)
+    ("scenario", "ordering", "settings", "fault", "said"),
+    [
+        ("populate", "lock mmu_lock,block,track,kick,remove,unlock mmu_lock", (), "",
+         r'found "lock mmu_lock" in the flow "populate", where a zapper holds it'),
+        ("sept_pages", "mine", (), "", "where UNBLOCK of a page-table page is not modelled"),
+        ("writes", "mine", (), "", "an SPTE has forgotten"),
+        ("writes", "spec", ("module=tdx",), "",
+         '^module: expected "none", or flow = "writes[+]shared_ept", as spec has no step "wbinvd", and KVM no SPTE of '
+         'its own, found "tdx"$'),
+        ("flush_current", "read_locked", (), "",
+         "found \"lock sept_lock\" in the flow \"flush_current\", where a vCPU's own tdx_track"),
+        ("flush_current", "v6_16", ("no_entry_lock=true",), "",
+         "found \"no_entry_lock\" in the flow \"flush_current\", where a vCPU's own tdx_track"),
+        # Where a fault would be looked for is said of what else was asked for.
+        ("sept_pages", "spec", ("sept_free=live",), "freeze_child_once", r"; under read_locked or v18 one does$"),
+        # A kick that does not wait awaits nobody but in the shootdown that repairs.
+        ("review", "kick_without_wait", ("on_error=stop",), "exiting_not_awaited",
+         r"; under .* spec, v18, v6_16, v6_18 or v6_19 one does$"),
+        # A request that nobody makes is not cleared late though vCPUs look for one.
+        ("review", "spec", ('entry=["requests"]',), "request_cleared_late", "no step"),
+        ("review", "spec", ("module=none",), "remove_without_tracking", r'^fault "remove_without_tracking": no step'),
+    ],
+)  # fmt: skip
+def test_what_a_machine_has_no_use_for_is_refused(
+    tmp_path: Path, scenario: str, ordering: str, settings: tuple[str, ...], fault: str, said: str
+) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('shootdown = ["block", "remove"]\nbusy = { remove = "hand_up" }\nundo = ["unblock"]')
 
     with pytest.raises(UsageFault, match=said):
-        asked(scenario, str(tmp_path / "mine.toml"))
+        asked(scenario, str(mine) if ordering == "mine" else ordering, *settings, fault=fault)
 
 
-def test_guests_that_write_to_private_pages_alone_want_an_order_that_says_what_becomes_of_their_lines() -> None:
+def test_what_a_machine_has_a_use_for_beside_these_is_taken() -> None:
     asked("writes", "v6_19", "module=tdx")
     asked("writes", "spec", "module=tdx", "flow=writes+shared_ept", "shared_pages=1")
-    with pytest.raises(UsageFault) as refused:
-        asked("writes", "spec", "module=tdx")
-
-    assert str(refused.value) == (
-        'module: expected "none", or flow = "writes+shared_ept", as spec has no step "wbinvd", and KVM no SPTE of its '
-        'own, found "tdx"'
-    )
+    asked("review", "kick_without_wait", fault="exiting_not_awaited")
+    asked("review", "v18", fault="request_cleared_late")
 
 
 @pytest.mark.parametrize(
@@ -158,28 +170,6 @@ def test_a_fault_for_which_nothing_looks_is_refused_with_where_something_does(sc
     assert str(refused.value) == nothing + said
 
 
-def test_where_a_fault_would_be_looked_for_is_said_of_what_else_was_asked_for() -> None:
-    with pytest.raises(UsageFault, match=r"; under read_locked or v18 one does$"):
-        asked("sept_pages", "spec", "sept_free=live", fault="freeze_child_once")
-
-
-def test_a_kick_that_does_not_wait_awaits_nobody_but_in_the_shootdown_that_repairs() -> None:
-    asked("review", "kick_without_wait", fault="exiting_not_awaited")
-    with pytest.raises(UsageFault, match=r"; under .* spec, v18, v6_16, v6_18 or v6_19 one does$"):
-        asked("review", "kick_without_wait", "on_error=stop", fault="exiting_not_awaited")
-
-
-def test_a_request_that_nobody_makes_is_not_cleared_late_though_vcpus_look_for_one() -> None:
-    asked("review", "v18", fault="request_cleared_late")
-    with pytest.raises(UsageFault):
-        asked("review", "spec", 'entry=["requests"]', fault="request_cleared_late")
-
-
-def test_without_the_module_a_fault_of_what_it_checks_is_refused() -> None:
-    with pytest.raises(UsageFault, match=r'^fault "remove_without_tracking": no step'):
-        asked("review", "spec", "module=none", fault="remove_without_tracking")
-
-
 def test_a_fault_is_refused_under_the_one_ordering_that_does_not_look_for_it() -> None:
     with pytest.raises(UsageFault, match="looks at it under spec"):
         resolve(RunRequest("review", faults=("request_cleared_late",)))
@@ -196,6 +186,9 @@ def test_an_ordering_may_say_what_only_other_flows_look_at_and_a_scenario_of_one
     assert str(refused.value).startswith(f"{mine}: shared_flush: no step of the flow")
 
 
+WITHOUT_GRACE = load_ordering("spec").model_copy(update={"faults": ("no_grace_period",)})
+
+
 @pytest.mark.parametrize(
     "refuse",
     [
@@ -205,13 +198,7 @@ def test_an_ordering_may_say_what_only_other_flows_look_at_and_a_scenario_of_one
         lambda: design(BenchRequest("review", orderings=("spec",), sweep="lps=2,3")),
         lambda: resolve_atlas(ExploreRequest("small", ("v18",), faults=("let_in_too_early",))),
         lambda: resolve_atlas(ExploreRequest("small", ("v18",), settings=("fault_retry=local",))),
-        lambda: expectations(
-            [load_ordering("spec").model_copy(update={"faults": ("no_grace_period",)})],
-            (),
-            short=False,
-            duration=None,
-            seed=None,
-        ),
+        lambda: expectations([WITHOUT_GRACE], (), short=False, duration=None, seed=None),
     ],
     ids=["explore fault", "explore key", "bench", "bench sweep", "atlas fault", "atlas key", "selftest"],
 )
@@ -264,7 +251,7 @@ def test_every_key_of_a_shipped_ordering_is_looked_at_in_some_flow(
     monkeypatch.setattr("stress.resolve._elsewhere", lambda *_: iter(()))  # long to find, and tested above
     unread = {key for key in ordering.model_fields_set if not key.startswith(("name", "title", "source", "why"))}
     for flow in FLOWS:
-        scenario = load_scenario({"shootdown": "small"}.get(flow_name(flow), flow_name(flow)))
+        scenario = load_scenario(example_of(flow_name(flow)))
         for key in list(unread):
             try:
                 check_read(scenario, [ordering.model_copy(update={"faults": ()})], {key: ""})
@@ -277,15 +264,6 @@ def test_every_key_of_a_shipped_ordering_is_looked_at_in_some_flow(
 
 def test_no_flow_looks_for_every_fault() -> None:
     for flow in FLOWS:
-        scenario = load_scenario({"shootdown": "small"}.get(flow_name(flow), flow_name(flow)))
+        scenario = load_scenario(example_of(flow_name(flow)))
         found = what_is_read(scenario, load_ordering("spec")).faults
         assert 0 < found < sum(Fault)
-
-
-@pytest.mark.parametrize(
-    ("ordering", "settings", "lock"),
-    [("read_locked", (), "lock sept_lock"), ("v6_16", ("no_entry_lock=true",), "no_entry_lock")],
-)
-def test_a_lock_that_tracking_by_a_vcpu_would_not_take_is_refused(ordering, settings, lock) -> None:
-    with pytest.raises(UsageFault, match=f'found "{lock}" in the flow "flush_current", where a vCPU\'s own tdx_track'):
-        asked("flush_current", ordering, *settings)

@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ALL_COMPLETED
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 
 from kernels.language.cache import sources_digest
 from stress.errors import UsageFault
+from stress.interrupts import Interrupts
+from stress.pieces import run
 from stress.pieces.record import Job, Pieces, machine_id
 from stress.pieces.run import missing_line, share_of
 from stress.pieces.tests.changed import change
@@ -64,29 +68,20 @@ def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_where_nothing_is_kept_nobody_is_told_to_go_on_with_it(tmp_path: Path) -> None:
-    pieces = Pieces(tmp_path, {})
-    pieces.begin()
-    pieces.end()
+def test_missing_pieces_can_be_gone_on_with_where_they_are_kept_and_one_that_was_begun_is_told(tmp_path: Path) -> None:
+    def line(job: Job, pieces: Pieces) -> str:
+        pieces.begin()
+        pieces.end()
+        return missing_line(pieces, job)
+
     job = Job("bench", "bench", {}, {"one": {}, "two": {}}, lambda *given: ({}, True))
+    kept, begun = job._replace(keep=lambda *given: None), {"one": {"found": {"verdict": "inconclusive"}}}
 
-    told = [missing_line(pieces, each) for each in (job, job._replace(keep=lambda *given: None))]
-
-    said = "2 of 2 pieces missing: one, two"
-    assert told == [f"{said}; to run them: tdx-stress bench --resume {tmp_path}", said]
-
-
-def test_what_was_begun_and_not_ended_is_missing_and_can_be_gone_on_with(tmp_path: Path) -> None:
-    begun = {"found": {"verdict": "inconclusive"}}
-    pieces, job = Pieces(tmp_path, {}, partial={"one": begun}), Job("run", "run", {}, {}, lambda *given: ({}, True))
-    pieces.begin()
-    pieces.end()
-    of_two = job._replace(pieces={"one": {}, "two": {}}, keep=lambda *given: None)
-
-    assert missing_line(pieces, of_two) == (
-        f"2 of 2 pieces not ended: one (here as far as it came), two; to run them: tdx-stress run --resume {tmp_path}"
-    )
-    assert missing_line(pieces, of_two._replace(pieces={"one": {}})) == ""
+    missing, more = "2 of 2 pieces missing: one, two", f"; to run them: tdx-stress bench --resume {tmp_path}"
+    assert [line(each, Pieces(tmp_path, {})) for each in (job, kept)] == [missing + more, missing]
+    not_ended = "2 of 2 pieces not ended: one (here as far as it came), two"
+    assert line(kept, Pieces(tmp_path, {}, partial=begun)) == not_ended + more
+    assert line(kept._replace(pieces={"one": {}}), Pieces(tmp_path, {}, partial=begun)) == ""
 
 
 @pytest.mark.parametrize("text", ["4/3", "0/3", "1", "a/b", "1/0"])
@@ -157,3 +152,18 @@ def test_schedules_that_are_drawn_in_shares_are_those_of_one_machine(tdx_stress:
     kept = ("asked", "schedules", "schedules_with", "witness_steps", "witnesses", "verdict", "seed", "transitions")
     assert [alone[key] for key in kept] == [merged[key] for key in kept]
     assert (merged["schedules"], len(merged["schedules_with"])) == (15000, len(merged["outcomes"]))
+
+
+def test_what_ended_well_beside_a_failure_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> str:
+        raise RuntimeError("a crash")
+
+    calls: dict[str, Callable[[], str]] = {name: name.upper for name in "abcdefgh"}
+    calls["d"] = fails
+    monkeypatch.setattr(run, "FIRST_COMPLETED", ALL_COMPLETED)
+    got: list[tuple[str, str]] = []
+
+    with pytest.raises(RuntimeError, match="a crash"):
+        got.extend(run.at_once(calls, 2, Interrupts(), lambda: None))
+
+    assert sorted(got) == [(name, name.upper()) for name in "abcefgh"]
