@@ -254,7 +254,7 @@ def mem_page_remove(td, lay, rules, me, gpa):
                     epochs = torn(epochs, (yield load_acquire(td, lay.epoch_tracking)))
                 if not lets_go(lay, rules, gpa, epochs, blocked_in):
                     status = TLB_TRACKING_NOT_DONE | RCX
-        if status == SUCCESS and gpa >= lay.pages:
+        if rules.flow & Flow.SEPT_PAGES and status == SUCCESS and gpa >= lay.pages:
             status = yield from all_free(td, lay, rules, me, gpa)
         if status == SUCCESS:
             yield store_release(td, sept(lay, gpa), Sept.FREE | SVE | TDEL)
