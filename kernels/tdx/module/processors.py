@@ -13,7 +13,7 @@ from kernels.language.atomics import (
     store_release,
 )
 from kernels.language.naming import Holds
-from kernels.language.steps import op, steps
+from kernels.language.steps import local, op, steps
 from kernels.tdx.bits import epoch_of, one_reference
 from kernels.tdx.module.locks import try_lock_shared, unlock_shared
 from kernels.tdx.rules import Fault
@@ -27,7 +27,7 @@ from kernels.tdx.statuses import (
     VCPU_NOT_ASSOCIATED,
     Leaf,
 )
-from kernels.tdx.words import assoc_lpid, last_tdvpr, lp_tlb, vcpu_epoch
+from kernels.tdx.words import assoc_lpid, cpu, last_tdvpr, lp_tlb, vcpu_epoch
 
 
 @op
@@ -44,9 +44,16 @@ def invept_here(td, lay, rules, me, lp):
     return 0
 
 
+@local
+def processor_of(td, lay, me):
+    """Where the vCPU's thread is."""
+    return own(td, cpu(lay, me.index)) - 1
+
+
 @seamcall(Leaf.TDH_VP_ENTER)
-def vp_enter_here(td, lay, rules, me, lp):
+def vp_enter_here(td, lay, rules, me):
     """TDH.VP.ENTER on a logical processor, up to VMLAUNCH: association, the epoch, the switch of vCPUs."""
+    lp = processor_of(td, lay, me)
     was: Holds[assoc_lpid] = yield associate(td, assoc_lpid(lay, me.index), lp + 1)
     if was != 0 and was != lp + 1:
         return VCPU_ASSOCIATED

@@ -31,8 +31,6 @@ vcpu_mutex | 4 compare_exchange, 6 fetch_add |
 mirror | 19 store_release, 2 exchange, 7 compare_exchange | 6 load_acquire
 kvm_lock | 1 compare_exchange, 1 fetch_add |
 invalidate_lock | 2 compare_exchange, 2 fetch_add |
-occupant | 2 store_release, 2 compare_exchange |
-lp_ipi | 2 store_release | 1 load_acquire
 content | 5 store_release | 1 load_relaxed
 tdr_lock | 6 exchange, 6 compare_exchange, 17 fetch_add |
 td_state | 6 store_release | 7 load_acquire
@@ -44,6 +42,8 @@ tree_lock | 5 exchange, 4 compare_exchange, 8 fetch_add |
 epoch_lock | 1 exchange, 1 compare_exchange, 4 fetch_add |
 lp_tlb | 1 store_relaxed, 1 store_release | 1 load_relaxed
 last_tdvpr | 2 store_release | 1 load_acquire
+occupant | 2 store_release, 2 compare_exchange |
+lp_ipi | 2 store_release | 1 load_acquire
 dirty_log | 2 store_release, 1 compare_exchange | 2 load_acquire
 dirty_lines | 2 store_release | 1 load_acquire
 """

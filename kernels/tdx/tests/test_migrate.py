@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from kernels.language.steps import steps
 from kernels.language.syntax import SITES
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.schedule import Schedule
-from kernels.tdx.kvm.vcpu_load import NOWHERE, next_lp, release_vcpu
 from kernels.tdx.outcomes import Outcome
+from kernels.tdx.parts.migrate import be_released, next_lp
 from kernels.tdx.protocol import SHOOTDOWN, Size
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tdx.spans import GUEST_READ
@@ -21,13 +20,8 @@ from kernels.tests.written_schedules import told
 MIGRATE = SPEC._replace(flow=int(Flow.MIGRATE), lps=2)
 SWITCH, KEEPS_TLB = int(Fault.NO_FLUSH_ON_SWITCH), int(Fault.VP_FLUSH_WITHOUT_INVEPT)
 KEEPS_LAST = int(Fault.VP_FLUSH_KEEPS_LAST)
+GUEST = "guest.reads_before_tick"
 READS = {site.name for site in SITES if site.says == GUEST_READ}
-
-
-@steps
-def freed(td, lay, rules, me):
-    """The end of a vCPU that was scheduled nowhere."""
-    yield from release_vcpu(td, lay, rules, me, NOWHERE)
 
 
 def start(faults: int = 0) -> Schedule:
@@ -38,13 +32,13 @@ def start(faults: int = 0) -> Schedule:
 
 def enter_on(run: Schedule, vcpu: str, lp: int) -> None:
     """Into the guest on this processor."""
-    run.until(vcpu, "guest.reads_before_tick", {"be_scheduled.next_lp": lp})
+    run.until(vcpu, GUEST, {"be_scheduled.next_lp": lp})
 
 
 def read(run: Schedule, vcpu: str) -> None:
     """One instruction of the guest, with the ACCEPT that it may take."""
     run.step(vcpu, 1)
-    run.until(vcpu, "guest.reads_before_tick", {"guest.reads_before_tick": 1})
+    run.until(vcpu, GUEST, {GUEST: 1})
 
 
 def leave(run: Schedule, vcpu: str) -> None:
@@ -53,27 +47,19 @@ def leave(run: Schedule, vcpu: str) -> None:
     run.until(vcpu, "be_scheduled.next_lp")
 
 
-def test_a_vcpu_enters_nowhere_else_while_it_is_associated() -> None:
-    run = start(int(Fault.MOVE_WITHOUT_VP_FLUSH))
+@pytest.mark.parametrize(
+    ("faults", "shown", "associated"), [(0, set(), 2), (int(Fault.MOVE_WITHOUT_VP_FLUSH), {"vcpu_associated"}, 1)]
+)
+def test_a_vcpu_enters_elsewhere_once_it_is_flushed_where_it_was(faults: int, shown: set[str], associated: int) -> None:
+    run = start(faults)
     enter_on(run, "vcpu 0", 0)
     leave(run, "vcpu 0")
 
     run.step("vcpu 0", 1)
-    run.until("vcpu 0", "be_scheduled.next_lp")
+    run.until("vcpu 0", "vcpu.store_release_mode" if faults else GUEST)
 
-    assert "vcpu_associated" in seen(run)
-
-
-def test_a_vcpu_that_is_flushed_where_it_was_enters_elsewhere() -> None:
-    run = start()
-    enter_on(run, "vcpu 0", 0)
-    leave(run, "vcpu 0")
-
-    enter_on(run, "vcpu 0", 1)
-
-    assert run.words[run.lay.assoc_lpid] == 2
-    assert run.words[run.lay.num_assoc_vcpus] == 1
-    assert seen(run) == set()
+    assert (run.words[run.lay.assoc_lpid], run.words[run.lay.num_assoc_vcpus]) == (associated, 1)
+    assert seen(run) == shown
 
 
 def test_a_vcpu_that_was_loaded_and_never_entered_is_not_associated() -> None:
@@ -89,23 +75,11 @@ def test_a_vcpu_that_was_loaded_and_never_entered_is_not_associated() -> None:
     assert seen(run) == {"vcpu_not_associated"}
 
 
-@pytest.mark.parametrize(("faults", "stale"), [(0, False), (SWITCH, True)])
-def test_only_the_flush_on_a_switch_guards_a_vcpu_that_is_new_on_a_processor(faults: int, stale: bool) -> None:
+@pytest.mark.parametrize(
+    ("faults", "last"), [(0, "reads page 0: not in the TLB"), (SWITCH, "reads page 0 through hpa 1: not current")]
+)
+def test_only_the_flush_on_a_switch_guards_a_vcpu_that_is_new_on_a_processor(faults: int, last: str) -> None:
     run = start(faults)
-    enter_on(run, "vcpu 0", 0)
-    read(run, "vcpu 0")
-    leave(run, "vcpu 0")
-    run.until("zapper 0", "end")
-
-    enter_on(run, "vcpu 1", 0)
-    run.step("vcpu 1", 1)
-    run.until("vcpu 1", "guest.reads_before_tick", {"guest.reads_before_tick": 1})
-
-    assert ("use_after_remove" in seen(run)) == stale
-
-
-def test_a_read_through_another_vcpu_s_translation_is_told() -> None:
-    run = start(SWITCH)
     enter_on(run, "vcpu 0", 1)
     read(run, "vcpu 0")
     leave(run, "vcpu 0")
@@ -114,13 +88,9 @@ def test_a_read_through_another_vcpu_s_translation_is_told() -> None:
     read(run, "vcpu 1")
     leave(run, "vcpu 1")
 
+    assert ("use_after_remove" in seen(run)) == bool(faults)
     said = [(event.actor, event.says) for event in told(run).events if event.name in READS]
-
-    assert said == [
-        ("vcpu 0", "reads page 0: not in the TLB"),
-        ("vcpu 0", "reads page 0: fresh"),
-        ("vcpu 1", "reads page 0 through hpa 1: not current"),
-    ]
+    assert said == [("vcpu 0", "reads page 0: not in the TLB"), ("vcpu 0", "reads page 0: fresh"), ("vcpu 1", last)]
 
 
 @pytest.mark.parametrize(
@@ -159,9 +129,9 @@ def test_the_key_is_given_up_only_after_the_last_vcpu_is_flushed() -> None:
     SHOOTDOWN.prepare(words, lay, MIGRATE, 1)
     words[lay.num_assoc_vcpus] = 1
 
-    run_machine(freed, words, lay, MIGRATE, vcpu_actor(lay, 0))
+    run_machine(be_released, words, lay, MIGRATE, vcpu_actor(lay, 0))
     words[lay.num_assoc_vcpus] = 0
-    run_machine(freed, words, lay, MIGRATE, vcpu_actor(lay, 1))
+    run_machine(be_released, words, lay, MIGRATE, vcpu_actor(lay, 1))
 
     refused = [vcpu_actor(lay, index).tally + OUTCOME_COUNTS + Outcome.flushvp_not_done for index in range(2)]
     assert [int(words[at]) for at in refused] == [1, 0]
