@@ -122,6 +122,16 @@ BY_VCPU = 1 << 62
 
 
 @local
+def bits_in(mask):
+    """How many bits are set."""
+    count = 0
+    while mask:
+        count += mask & 1
+        mask >>= 1
+    return count
+
+
+@local
 def epoch_of(epochs):
     return epochs >> 24
 

@@ -55,11 +55,6 @@ PLACES = {ModuleLock.ENTRY: HELD_ENTRY, ModuleLock.TDR: HELD_TDR}
 TRIES_OF_ENTRY = {"lock_entry": "{}", "lock_entry_as_guest": f"({{}} == {SUCCESS})"}
 
 
-def leaf_text(function: Steps) -> str | None:
-    """The leaf of a function of steps that is a SEAMCALL or TDCALL, as an expression in it; None of any other."""
-    return LEAF_OF.get(function.span)
-
-
 @harness()
 def holder(td, lay, mine, word, exclusive, place):
     """The column of the SEAMCALL in which another actor than that of the tally `mine` holds the lock just now."""
@@ -77,9 +72,10 @@ def holder(td, lay, mine, word, exclusive, place):
 
 @out_of_line
 @harness()
-def contended(td, lay, rules, what, tally, word):
+def contended(td, lay, rules, what, tally, word, place):
     """A try of the lock at this word that failed: who holds it now, and a wait that begins or goes on. One that was
-    waited for in the same SEAMCALL and is got: the wait is over. `what` is packed, see below; `tally` the actor's.
+    waited for in the same SEAMCALL and is got: the wait is over. `what` is packed, see above; `tally` the actor's;
+    `place`: where each actor keeps what it holds of such a lock.
 
     Straight lines call it: compiled into them at each try it would be longer than the actors themselves.
     """
@@ -99,7 +95,6 @@ def contended(td, lay, rules, what, tally, word):
             set_own(td, at + WAITED_NS, own(td, at + WAITED_NS) + waited)
             set_own(td, at + LONGEST_NS, max(own(td, at + LONGEST_NS), waited))
         return 0
-    place = HELD_ENTRY if lock == ModuleLock.ENTRY else HELD_TDR if lock == ModuleLock.TDR else HELD
     column = holder(td, lay, tally, word, exclusive, place)
     if column == GONE and leaf == Leaf.TDG_MEM_PAGE_ACCEPT and load_relaxed(td, word) & HP:
         column = HOST_PRIORITY
@@ -114,57 +109,41 @@ def contended(td, lay, rules, what, tally, word):
     return 0
 
 
-def behind_a_try(lock: ModuleLock, leaf: str, exclusive: bool, word: str, got: str) -> list[str]:
-    """Lines of a straight line behind a try of a lock, all as expressions there: `got` says whether it succeeded."""
+def behind_step(line: Line, step: Step, got: str) -> list[str]:
+    """What a SEAMCALL keeps behind a try of a lock that is no entry's, and what is kept behind a release; in a TD exit
+    as well, as an entry may leave it a lock.
+    """
+    op, field = line.names.values[ast.unparse(step.call.func)], step.call.args[1]
+    lock = BY_FIELD.get(field.attr) if isinstance(field, ast.Attribute) else None
+    lock = ModuleLock.ENTRY if op is unlock_entry else lock
+    if lock is not None and op in (unlock_entry, unlock_exclusive, unlock_shared):
+        # Not before it: whoever's try has failed meanwhile has taken the lock's line away, and looks while the release
+        # waits for it.
+        return [f"set_own(td, me.tally + {PLACES.get(lock, HELD)}, 0)"]
+    if lock is not None and op in (try_lock_exclusive, try_lock_shared):
+        return _behind_try(line, lock, op is try_lock_exclusive, "_word", got)
+    return []
+
+
+def behind_call(line: Line, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
+    """What a SEAMCALL keeps behind a try of an S-EPT entry's lock."""
+    if function.name not in TRIES_OF_ENTRY:
+        return []
+    word = f"(lay.sept + ({line.text(arguments[0])}) * lay.page_stride)"
+    return _behind_try(line, ModuleLock.ENTRY, True, word, TRIES_OF_ENTRY[function.name].format(target))
+
+
+def _behind_try(line: Line, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
+    """Lines of a SEAMCALL behind a try of a lock; `word` and `got`, whether it succeeded, as expressions there."""
+    leaf = LEAF_OF.get(line.function.span)
+    if leaf is None:
+        return []
+    line.names.add("contended", contended)
     place, held = PLACES.get(lock, HELD), exclusive * EXCLUSIVE
     what = f"{lock << LOCK_SHIFT | held} | {leaf} | ({GOT} if {got} else 0)"
     return [
         f"if {got}:",
         f"    set_own(td, me.tally + {place}, {word} << {WORD_SHIFT} | {held} | {leaf})",
         f"if not {got} or own(td, me.tally + {WAITING_LOCKS}):",
-        f"    contended(td, lay, rules, {what}, me.tally, {word})",
+        f"    contended(td, lay, rules, {what}, me.tally, {word}, {place})",
     ]
-
-
-def behind_an_unlock(lock: ModuleLock) -> list[str]:
-    """Lines behind the release of a lock: not before, for whoever's try has failed meanwhile has taken the lock's line
-    away, and looks while the release waits for it.
-    """
-    return [f"set_own(td, me.tally + {PLACES.get(lock, HELD)}, 0)"]
-
-
-def behind_step(line: Line, step: Step, got: str) -> list[str]:
-    """What a SEAMCALL keeps behind a try of a lock that is no entry's, and what is kept behind a release; in a TD exit
-    as well, as an entry may leave it a lock.
-    """
-    op, lock = line.names.values[ast.unparse(step.call.func)], _lock(step)
-    if op is unlock_entry:
-        return behind_an_unlock(ModuleLock.ENTRY)
-    if lock is None:
-        return []
-    if op in (unlock_exclusive, unlock_shared):
-        return behind_an_unlock(lock)
-    if op in (try_lock_exclusive, try_lock_shared) and leaf_text(line.function) is not None:
-        return _tried(line, lock, op is try_lock_exclusive, "_word", got)
-    return []
-
-
-def behind_call(line: Line, function: Steps, target: str | None, arguments: tuple[ast.expr, ...]) -> list[str]:
-    """What a SEAMCALL keeps behind a try of an S-EPT entry's lock."""
-    if leaf_text(line.function) is None or function.name not in TRIES_OF_ENTRY:
-        return []
-    word = f"(lay.sept + ({line.text(arguments[0])}) * lay.page_stride)"
-    return _tried(line, ModuleLock.ENTRY, True, word, TRIES_OF_ENTRY[function.name].format(target))
-
-
-def _tried(line: Line, lock: ModuleLock, exclusive: bool, word: str, got: str) -> list[str]:
-    leaf = leaf_text(line.function)
-    assert leaf is not None
-    line.names.add("contended", contended)
-    return behind_a_try(lock, leaf, exclusive, word, got)
-
-
-def _lock(step: Step) -> ModuleLock | None:
-    """The module lock that a step tries or releases; None of a lock that is KVM's."""
-    field = step.call.args[1]
-    return BY_FIELD.get(field.attr) if isinstance(field, ast.Attribute) else None

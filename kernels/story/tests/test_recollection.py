@@ -244,8 +244,8 @@ UNTIL = (*DEEPER, "seamcall_step", "seamcall_until")
         (
             "vcpu 0",
             "acknowledge",
-            ("vcpu", "handle_requests", "process_requests", "flush_tlb"),
-            ("vcpu", "handle_requests", "process_requests", "flush_tlb", "acknowledge"),
+            ("vcpu", "process_requests", "flush_tlb"),
+            ("vcpu", "process_requests", "flush_tlb", "acknowledge"),
         ),
     ],
 )

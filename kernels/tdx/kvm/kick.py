@@ -21,7 +21,7 @@ from kernels.language.naming import OfMe, OneOf, SetOf
 from kernels.language.steps import choice, local, op, steps
 from kernels.race.tally import count, now, relax, stamp
 from kernels.story.spans import wait
-from kernels.tdx.bits import Mode
+from kernels.tdx.bits import Mode, bits_in
 from kernels.tdx.counters import GATE_WAIT_NS, IPIS, KICKS_MET, VCPU_HISTS
 from kernels.tdx.kvm.busy import answer_of, gives_up, has_one_try, has_some_tries, is_busy, is_known, keeps_vcpus_out
 from kernels.tdx.kvm.interrupt import interrupt, interrupt_all
@@ -63,22 +63,25 @@ def needs_ipi(rules, was, wait):
 
 
 @local
-def not_visited(td, lay, rules, me, visited):
-    """How many vCPUs the kick has still to visit; `visited` is a bit each."""
-    count = 0
+def nth_vcpu(lay, mask, number):
+    """The one with this number of those that have a bit in `mask`; `lay.vcpus` behind the last."""
     for vcpu in range(lay.vcpus):
-        count += 1 - (visited >> vcpu & 1)
-    return count
-
-
-@local
-def nth_not_visited(td, lay, rules, me, number, visited):
-    for vcpu in range(lay.vcpus):
-        if visited >> vcpu & 1 == 0:
+        if mask >> vcpu & 1:
             if number == 0:
                 return vcpu
             number -= 1
     return lay.vcpus
+
+
+@local
+def not_visited(td, lay, rules, me, visited):
+    """How many vCPUs the kick has still to visit; `visited` is a bit each."""
+    return lay.vcpus - bits_in(visited)
+
+
+@local
+def nth_not_visited(td, lay, rules, me, number, visited):
+    return nth_vcpu(lay, ~visited, number)
 
 
 @choice(not_visited, nth_not_visited, says=TO_A_VCPU)
@@ -88,22 +91,23 @@ def next_vcpu(td, lay, rules, me, visited, place):
 
 
 @local
-def still_marked(td, lay, rules, me, mark):
-    """How many vCPUs bear this mark in `awaiting`; 1 where none does, as the loop ends one way."""
-    count = 0
+def marked(td, lay, me, mark):
+    """The vCPUs that bear this mark in `awaiting`, a bit each."""
+    found = 0
     for vcpu in range(lay.vcpus):
-        count += own(td, awaiting(lay, me.index, vcpu)) == mark
-    return max(1, count)
+        found |= (own(td, awaiting(lay, me.index, vcpu)) == mark) << vcpu
+    return found
+
+
+@local
+def still_marked(td, lay, rules, me, mark):
+    """How many these are; 1 where there is none, as the loop ends one way."""
+    return max(1, bits_in(marked(td, lay, me, mark)))
 
 
 @local
 def nth_marked(td, lay, rules, me, number, mark):
-    for vcpu in range(lay.vcpus):
-        if own(td, awaiting(lay, me.index, vcpu)) == mark:
-            if number == 0:
-                return vcpu
-            number -= 1
-    return lay.vcpus
+    return nth_vcpu(lay, marked(td, lay, me, mark), number)
 
 
 @choice(still_marked, nth_marked, says=TO_A_VCPU)

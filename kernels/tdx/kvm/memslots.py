@@ -9,6 +9,8 @@ it creates one, so a page that was touched before is MMIO for ever; `rules.memsl
 levels above the leaf, and mmu_invalidate_seq: the grace period alone keeps old memslots out of the page tables.
 """
 
+from typing import Any
+
 from kernels.language.atomics import (
     compare_exchange_seq_cst,
     exchange_seq_cst,
@@ -19,6 +21,7 @@ from kernels.language.atomics import (
 )
 from kernels.language.naming import OneOf
 from kernels.language.steps import local, op, steps
+from kernels.layout import Layout
 from kernels.race.tally import count, relax
 from kernels.story.spans import host, wait
 from kernels.tdx.bits import (
@@ -37,7 +40,7 @@ from kernels.tdx.bits import (
 from kernels.tdx.counters import SHOOTDOWNS
 from kernels.tdx.kvm.kick import WHOLE, kick
 from kernels.tdx.kvm.shootdown import next_page_word
-from kernels.tdx.kvm.vcpu_run import vm_is_dead
+from kernels.tdx.kvm.vcpu_run import behind_mode, preempt_enable, stays_out, vcpu_destroy, vm_is_dead
 from kernels.tdx.module.locks import (
     read_lock_mmu,
     read_unlock,
@@ -46,6 +49,7 @@ from kernels.tdx.module.locks import (
     write_lock_mmu,
     write_unlock,
 )
+from kernels.tdx.module.mem import replace
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import KVM_REQ_TLB_FLUSH, Fault, MemslotZap
 from kernels.tdx.tally import collect_flags, keep_met, note, start_meeting
@@ -89,12 +93,6 @@ def settled_memory(slot):
 
 
 @op
-def install(td, spte, old, new):
-    """tdp_mmu_set_spte_atomic(): returns 1, or 0 where another vCPU was first."""
-    return compare_exchange_seq_cst(td, spte, old, new) == old
-
-
-@op
 def zap(td, spte):
     """Back to SHADOW_NONPRESENT_VALUE: the next access is an EPT violation again."""
     return exchange_seq_cst(td, spte, SPTE_NONPRESENT)
@@ -129,6 +127,21 @@ def dead_without_srcu(td, lay, rules, me):
     return dead
 
 
+# Of a vCPU whose thread is inside kvm->srcu wherever it is not in its guest.
+INSIDE_SRCU = {
+    stays_out: dead_without_srcu,
+    behind_mode: srcu_read_unlock,
+    preempt_enable: srcu_read_lock,
+    vcpu_destroy: srcu_read_unlock,
+}
+
+
+def every_thread_inside(td: Any, lay: Layout) -> None:
+    """In the first state."""
+    for index in range(lay.vcpus):
+        td[srcu(lay, index)] = Srcu.READING
+
+
 @steps(span=wait("srcu", "waits for the readers of the old memslots"))
 def synchronize_srcu(td, lay, rules, me):
     """Wait for every vCPU that was inside kvm->srcu at the time: none has the old memslots any more."""
@@ -150,7 +163,8 @@ def shared_fault(td, lay, rules, me, gpa):
         yield from read_lock_mmu(td, lay, rules, me)
         old = yield load_acquire(td, shared_spte(lay, gpa))
         if old != wanted_spte(slot, gpa):
-            installed = yield install(td, shared_spte(lay, gpa), old, wanted_spte(slot, gpa))
+            # tdp_mmu_set_spte_atomic(): another vCPU may have been first.
+            installed = yield replace(td, shared_spte(lay, gpa), old, wanted_spte(slot, gpa))
             if installed and slot_state(slot) == Slot.NONE:
                 note(td, lay, me, -1, Outcome.mmio_installed)
         yield read_unlock(td, lay.mmu_lock)

@@ -127,14 +127,6 @@ def vcpu_load(td, lay, rules, me, entered):
 
 
 @steps(in_place=True)
-def handle_requests(td, lay, rules, me):
-    """Where the ordering has requests looked at."""
-    if looks_at_requests(rules):
-        yield from process_requests(td, lay, rules, me)
-    return 0
-
-
-@steps(in_place=True)
 def mmu_reload(td, lay, rules, me):
     """kvm_mmu_reload(): the vCPU's root is there, and stays."""
     return 0
@@ -208,7 +200,8 @@ def vcpu(td, lay, rules, me):
         yield from vcpu_load(td, lay, rules, me, entered)
         if looks_locked(rules, 0):
             yield from take_lock_as_vcpu(td, lay, rules, me, rules.entry_lock - 1)
-        yield from handle_requests(td, lay, rules, me)
+        if looks_at_requests(rules):
+            yield from process_requests(td, lay, rules, me)
         if looks_locked(rules, 0):
             yield from give_lock_back_as_vcpu(td, lay, rules, me, rules.entry_lock - 1)
         yield from mmu_reload(td, lay, rules, me)

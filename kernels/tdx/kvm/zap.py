@@ -6,24 +6,18 @@ commit message of v18 060/121 has it and its code refuses, the SPTE is frozen un
 itself is that of `kernels/tdx/kvm/shootdown.py`; its time does not hold the wait for mmu_lock.
 """
 
-from kernels.language.atomics import compare_exchange_seq_cst, load_acquire, own, store_release
-from kernels.language.steps import local, op, steps
+from kernels.language.atomics import load_acquire, own, store_release
+from kernels.language.steps import local, steps
 from kernels.race.tally import relax
 from kernels.story.spans import host
 from kernels.tdx.bits import Content, Mirror, Phase, generation_of, page_of, phase_of, state_of
-from kernels.tdx.kvm.zapper import NONE, any_page
+from kernels.tdx.kvm.zapper import NONE, any_page, claim
 from kernels.tdx.module.locks import read_lock_mmu, read_unlock, write_lock_mmu, write_unlock
 from kernels.tdx.module.mem import can_be_blocked
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.spans import FREE, UNLOCK
 from kernels.tdx.tally import collect_flags, note, zapper_stopping
 from kernels.tdx.words import content, mirror, owner, sept, stage
-
-
-@op
-def freeze_present(td, spte):
-    """try_cmpxchg64() to FROZEN_SPTE, where the entry is present."""
-    return compare_exchange_seq_cst(td, spte, Mirror.PRESENT, Mirror.FROZEN) == Mirror.PRESENT
 
 
 @steps
@@ -70,7 +64,7 @@ def take(td, lay, rules, me, gpa):
         if taken:
             yield store_release(td, mirror(lay, gpa), Mirror.NONPRESENT)
     else:
-        taken = yield freeze_present(td, mirror(lay, gpa))
+        taken = yield claim(td, mirror(lay, gpa))
     if taken:
         collect_flags(td, lay, me, gpa)
         yield from look(td, lay, rules, me, gpa)

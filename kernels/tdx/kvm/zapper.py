@@ -34,7 +34,7 @@ def any_page(td, lay, rules, me, random):
 
 @op
 def claim(td, spte):
-    """Freeze KVM's mirror SPTE, so that no other thread changes this page."""
+    """try_cmpxchg64() of a mirror SPTE that is present to FROZEN_SPTE, so that no other thread changes this page."""
     return compare_exchange_seq_cst(td, spte, Mirror.PRESENT, Mirror.FROZEN) == Mirror.PRESENT
 
 

@@ -11,7 +11,7 @@ from kernels.language.atomics import fetch_add_seq_cst, fetch_or_seq_cst, load_a
 from kernels.language.steps import choice, harness, local, steps
 from kernels.race.tally import count, drawn, finish, relax
 from kernels.story.spans import host, wait
-from kernels.tdx.bits import HPA_SHIFT, RWX, SVE, Mirror, Phase, Sept, TdState
+from kernels.tdx.bits import HPA_SHIFT, RWX, SVE, Mirror, Phase, Sept, TdState, bits_in
 from kernels.tdx.bits import generation_of as generation
 from kernels.tdx.counters import BUG_ON, KICKS_MET, MET
 from kernels.tdx.kvm.busy import is_busy
@@ -38,29 +38,25 @@ IOCTLS = len(Ioctl)
 CLOSED, LIFE = 1 << 32, 31
 
 
+@harness()
+def add_users(td, lay, number):
+    """References to the VM's file; CLOSED of them where everybody closes it."""
+    fetch_add_seq_cst(td, lay.td_users, number)
+
+
 @harness(1)
 def hold_td(td, lay):
     """Take a reference to the VM's file; 0 where everybody closes it, as a race goes on to another TD."""
     if fetch_add_seq_cst(td, lay.td_users, 1) >= CLOSED:
-        fetch_add_seq_cst(td, lay.td_users, -1)
+        add_users(td, lay, -1)
         return 0
     return 1
-
-
-@harness()
-def drop_td(td, lay):
-    fetch_add_seq_cst(td, lay.td_users, -1)
 
 
 @harness()
 def lived(td, lay, me, turn):
     """Whether the first thread goes on to another TD; a search has one."""
     return me.index == 0 and turn & LIFE == LIFE
-
-
-@harness()
-def close_td(td, lay):
-    fetch_add_seq_cst(td, lay.td_users, CLOSED)
 
 
 @harness(1)
@@ -71,11 +67,6 @@ def is_closed(td, lay, rules, me):
             return 0
         relax(td, rules, me)
     return 1
-
-
-@harness()
-def open_td(td, lay):
-    fetch_add_seq_cst(td, lay.td_users, -CLOSED)
 
 
 @harness(-1)
@@ -89,15 +80,11 @@ def zapped_beside(td, lay):
 
 
 @harness()
-def change_td(td, lay):
-    """Begin an ioctl that changes the TD."""
-    fetch_add_seq_cst(td, lay.td_changing, 1)
-    zapped_beside(td, lay)
-
-
-@harness()
-def td_changed(td, lay):
-    fetch_add_seq_cst(td, lay.td_changing, -1)
+def change_td(td, lay, ioctls):
+    """An ioctl that changes the TD begins, or one less is under way."""
+    fetch_add_seq_cst(td, lay.td_changing, ioctls)
+    if ioctls > 0:
+        zapped_beside(td, lay)
 
 
 @harness()
@@ -159,10 +146,7 @@ def delete_slot(td, lay, rules, me, due):
 @local
 def each_ioctl(td, lay, rules, me):
     """How many kinds the threads make."""
-    number = 0
-    for place in range(IOCTLS):
-        number += rules.ioctls >> place & 1
-    return max(1, number)
+    return max(1, bits_in(rules.ioctls))
 
 
 @local
@@ -202,14 +186,14 @@ def make_ioctl(td, lay, rules, me, due):
         return (yield from punch_hole(td, lay, rules, me, due))
     if what > Ioctl.PUNCH_HOLE:
         return (yield from delete_slot(td, lay, rules, me, due))
-    change_td(td, lay)
+    change_td(td, lay, 1)
     if what == Ioctl.INIT_VCPU:
         status = yield from ioctl_init_vcpu(td, lay, rules, me)
     elif what == Ioctl.INIT_MEM_REGION:
         status = yield from ioctl_init_mem_region(td, lay, rules, me)
     else:
         status = yield from ioctl_finalize(td, lay, rules, me)
-    td_changed(td, lay)
+    change_td(td, lay, -1)
     if status != SUCCESS:
         tell_bug(td, lay, me, zapped_beside(td, lay), status)
     return status
@@ -218,7 +202,7 @@ def make_ioctl(td, lay, rules, me, due):
 @steps(span=host("create", "goes on to another TD"))
 def next_td(td, lay, rules, me):
     """In a race alone: everybody closes the VM, whose vCPUs are kicked, and the threads open the next one."""
-    close_td(td, lay)
+    add_users(td, lay, CLOSED)
     yield from kick_out(td, lay, rules, me)
     if is_closed(td, lay, rules, me):
         yield from create(td, lay, rules, me)
@@ -233,7 +217,7 @@ def next_td(td, lay, rules, me):
                 yield store_release(td, owner(lay, gpa), allocated(page))
                 yield store_release(td, mirror(lay, gpa), Mirror.PRESENT)
         yield store_release(td, lay.td_state, TdState.INITIALIZED)
-    open_td(td, lay)
+    add_users(td, lay, -CLOSED)
     return 0
 
 
@@ -250,7 +234,7 @@ def building_thread(td, lay, rules, me):
             yield from next_td(td, lay, rules, me)
         if hold_td(td, lay):
             status = yield from make_ioctl(td, lay, rules, me, due)
-            drop_td(td, lay)
+            add_users(td, lay, -1)
             if status != SUCCESS and rules.on_error == OnError.STOP:
                 yield store_release(td, lay.vm_bugged, 1)
                 break
@@ -283,7 +267,7 @@ def be_loaded(td, lay, rules, me):
     elif status != SUCCESS:
         note(td, lay, me, -1, outcome_of(status))
     yield write_unlock(td, vcpu_mutex(lay, me.index))
-    drop_td(td, lay)
+    add_users(td, lay, -1)
     return 1
 
 
@@ -291,7 +275,7 @@ def be_loaded(td, lay, rules, me):
 def return_to_vmm(td, lay, rules, me, ended, leaving):
     """KVM_RUN returns: a page that is not there is the VMM's to bring back, and does not come."""
     yield write_unlock(td, vcpu_mutex(lay, me.index))
-    drop_td(td, lay)
+    add_users(td, lay, -1)
     return 0
 
 

@@ -18,7 +18,7 @@ from kernels.language.steps import choice, harness, local, steps
 from kernels.layout import FINISHED
 from kernels.race.tally import count, relax, two
 from kernels.story.spans import host
-from kernels.tdx.bits import BY_VCPU
+from kernels.tdx.bits import BY_VCPU, bits_in
 from kernels.tdx.counters import BUG_ON
 from kernels.tdx.kvm.kick import (
     ASKS,
@@ -30,6 +30,7 @@ from kernels.tdx.kvm.kick import (
     kick_out,
     needs_ipi,
     next_vcpu,
+    nth_vcpu,
     seamcall,
     seamcall_until,
 )
@@ -54,20 +55,12 @@ def bit_of(vcpu):
 @local
 def still_due(td, lay, rules, me, due, done):
     """How many vCPUs have a bit in `due` and none in `done`; 1 where none has, as the loop ends one way."""
-    count = 0
-    for vcpu in range(lay.vcpus):
-        count += due & ~done & bit_of(vcpu) != 0
-    return max(1, count)
+    return max(1, bits_in(due & ~done))
 
 
 @local
 def nth_due(td, lay, rules, me, number, due, done):
-    for vcpu in range(lay.vcpus):
-        if due & ~done & bit_of(vcpu):
-            if number == 0:
-                return vcpu
-            number -= 1
-    return lay.vcpus
+    return nth_vcpu(lay, due & ~done, number)
 
 
 @choice(still_due, nth_due, says=TO_A_VCPU)

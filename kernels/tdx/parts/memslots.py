@@ -17,10 +17,9 @@ from kernels.language.steps import steps
 from kernels.layout import Layout
 from kernels.race.tally import relax
 from kernels.story.spans import host
-from kernels.tdx.bits import SLOT_SETTLED, Slot, Srcu
-from kernels.tdx.kvm.memslots import dead_without_srcu, publish, slot_state, srcu_read_lock, srcu_read_unlock
+from kernels.tdx.bits import SLOT_SETTLED, Slot
+from kernels.tdx.kvm.memslots import INSIDE_SRCU, every_thread_inside, publish, slot_state
 from kernels.tdx.kvm.page_fault import DONE, RETRY, handle_ept_violation
-from kernels.tdx.kvm.vcpu_run import behind_mode, preempt_enable, stays_out, vcpu_destroy
 from kernels.tdx.kvm.zap import give_page_away, lock_mmu, take, unlock_mmu
 from kernels.tdx.kvm.zapper import NONE, any_page, claim_page, give_up, put_back
 from kernels.tdx.module.locks import try_lock_exclusive, write_unlock
@@ -30,7 +29,7 @@ from kernels.tdx.parts.zero_step import event_comes, memslot_goes
 from kernels.tdx.rules import Fault, FaultRetry
 from kernels.tdx.spans import FAULTING, LOCK, UNLOCKED
 from kernels.tdx.tally import note, vcpu_stopping, zapper_stopping
-from kernels.tdx.words import memslot, srcu
+from kernels.tdx.words import memslot
 
 
 @steps(span=FAULTING)
@@ -106,16 +105,12 @@ def every_slot(td: Any, lay: Layout) -> None:
     """A memslot for each guest page, and every vCPU's thread inside kvm->srcu."""
     for page in range(lay.pages):
         td[lay.memslot + page * lay.page_stride] = Slot.VALID | SLOT_SETTLED
-    for index in range(lay.vcpus):
-        td[srcu(lay, index)] = Srcu.READING
+    every_thread_inside(td, lay)
 
 
 PART = Part(
     {
-        stays_out: dead_without_srcu,
-        behind_mode: srcu_read_unlock,
-        preempt_enable: srcu_read_lock,
-        vcpu_destroy: srcu_read_unlock,
+        **INSIDE_SRCU,
         handle_ept_violation: fault_in_memslot,
         memslot_goes: leaves_invalid,
         event_comes: none_comes,

@@ -16,7 +16,6 @@ from kernels.tdx.bits import (
     SPTE_NONPRESENT,
     Phase,
     Slot,
-    Srcu,
     content_of,
     generation_of,
     is_hit,
@@ -43,31 +42,22 @@ from kernels.tdx.guest import (
 )
 from kernels.tdx.kvm.instruction import kill_for_pending, same_instruction, turn_to_same
 from kernels.tdx.kvm.memslots import (
+    INSIDE_SRCU,
     change_memslot,
-    dead_without_srcu,
+    every_thread_inside,
     is_present,
     raises_ve,
     settled_memory,
     shared_fault,
-    srcu_read_lock,
-    srcu_read_unlock,
 )
-from kernels.tdx.kvm.vcpu_run import (
-    behind_mode,
-    handle_exit,
-    instruction_behind,
-    preempt_enable,
-    resume,
-    stays_out,
-    vcpu_destroy,
-)
+from kernels.tdx.kvm.vcpu_run import handle_exit, instruction_behind, resume
 from kernels.tdx.kvm.zapper import STOPS, any_page, does_otherwise
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
 from kernels.tdx.spans import CPU_WALK, GUEST_READ
 from kernels.tdx.spans import NEXT as NEXT_PAGE
 from kernels.tdx.tally import note, record
-from kernels.tdx.words import memslot, shared_owner, shared_spte, srcu, tlb
+from kernels.tdx.words import memslot, shared_owner, shared_spte, tlb
 
 H_TRIP, H_VE = len(VCPU_HISTS), len(VCPU_HISTS) + 1
 
@@ -230,16 +220,12 @@ def first_slots(td: Any, lay: Layout) -> None:
         td[lay.memslot + at] = Slot.NONE | SLOT_SETTLED
         td[lay.shared_spte + at] = SPTE_NONPRESENT
         td[lay.shared_owner + at] = (1 << 8) | Phase.FREE
-    for index in range(lay.vcpus):
-        td[srcu(lay, index)] = Srcu.READING
+    every_thread_inside(td, lay)
 
 
 PART = Part(
     {
-        stays_out: dead_without_srcu,
-        behind_mode: srcu_read_unlock,
-        preempt_enable: srcu_read_lock,
-        vcpu_destroy: srcu_read_unlock,
+        **INSIDE_SRCU,
         turn_to: turn_to_same,
         next_instruction: next_of_both,
         access: access_either,

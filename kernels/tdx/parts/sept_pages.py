@@ -12,8 +12,8 @@ from kernels.race.tally import drawn, relax
 from kernels.story.spans import host
 from kernels.tdx.bits import Content, Mirror, end_below, first_below
 from kernels.tdx.kvm.shootdown import shoot_down, steps_of
-from kernels.tdx.kvm.zap import freeze_present, give_all_away, give_away, look, take, take_from, try_page, unlock_mmu
-from kernels.tdx.kvm.zapper import NONE, put_back
+from kernels.tdx.kvm.zap import give_all_away, give_away, look, take, take_from, try_page, unlock_mmu
+from kernels.tdx.kvm.zapper import NONE, claim, put_back
 from kernels.tdx.part import Part
 from kernels.tdx.rules import Fault, SeptFree
 from kernels.tdx.spans import FREE
@@ -47,7 +47,7 @@ def take_present(td, lay, rules, me, table):
         if taken and rules.sept_free != SeptFree.AFTER_HKID:
             yield store_release(td, mirror(lay, table), Mirror.NONPRESENT)
     else:
-        taken = yield freeze_present(td, mirror(lay, table))
+        taken = yield claim(td, mirror(lay, table))
     return taken
 
 
@@ -65,7 +65,7 @@ def freeze_child(td, lay, rules, me, gpa):
     frozen comes first: a fault would make it present behind our back.
     """
     if rules.sept_free == SeptFree.AFTER_HKID or rules.zap_for_write:
-        return (yield freeze_present(td, mirror(lay, gpa)))
+        return (yield claim(td, mirror(lay, gpa)))
     was = yield exchange_seq_cst(td, mirror(lay, gpa), Mirror.FROZEN)
     while was == Mirror.FROZEN and not rules.faults & Fault.FREEZE_CHILD_ONCE:
         relax(td, rules, me)

@@ -55,14 +55,14 @@ from kernels.tdx.guest import (
     walk_to_leaf,
 )
 from kernels.tdx.kvm.shootdown import gone, protect
-from kernels.tdx.kvm.steps_left import without_flush
+from kernels.tdx.kvm.steps_left import ends_first, without_flush
 from kernels.tdx.kvm.vcpu_run import handle_exit
 from kernels.tdx.kvm.zapper import any_page, does_otherwise, put_back
 from kernels.tdx.module.lifecycle import write_lines_back
 from kernels.tdx.module.mem import replace
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.part import Part
-from kernels.tdx.rules import STEP_BITS, STEP_MASK, Flow, Module, Step
+from kernels.tdx.rules import Flow, Module, Step
 from kernels.tdx.spans import FAULTING, FREE, GUEST_READ, GUEST_WRITE, NEXT
 from kernels.tdx.tally import note
 from kernels.tdx.words import PAGE, owner, sept, tlb, with_any, word
@@ -181,16 +181,6 @@ def fix_access(td, lay, rules, me, ended, leaving):
     return 0
 
 
-@local
-def protects(steps):
-    """Whether PROTECT is among them."""
-    while steps:
-        if steps & STEP_MASK == Step.PROTECT:
-            return 1
-        steps >>= STEP_BITS
-    return 0
-
-
 @steps(span=host("protect", "write-protects the page"))
 def write_protect(td, lay, rules, me, gpa, left):
     """wrprot_gfn_range() of one page, whose bit of the dirty log is collected before."""
@@ -205,7 +195,8 @@ def write_protect(td, lay, rules, me, gpa, left):
 @steps(at={"replace_dirty_log": host("copy", "the page is copied")})
 def copy_page(td, lay, rules, me, gpa):
     """Behind the flush of a page that is protected user space copies it. Returns the status."""
-    if is_kvms(lay, rules, gpa) and protects(rules.shootdown) and phase_of(own(td, owner(lay, gpa))) != Phase.FREE:
+    protected = ends_first(rules.shootdown, Step.PROTECT, 0)
+    if protected and is_kvms(lay, rules, gpa) and phase_of(own(td, owner(lay, gpa))) != Phase.FREE:
         yield replace(td, dirty_log(lay, gpa), COLLECTED, COPIED)
     return (yield from put_back(td, lay, rules, me, gpa))
 

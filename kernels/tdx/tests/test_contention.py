@@ -15,27 +15,24 @@ from kernels.tdx.counters import (
     COLUMNS,
     CONTENTION,
     GONE,
-    HEAD_WORDS,
     HELD,
     HELD_ENTRY,
     HELD_TDR,
     HOST_PRIORITY,
     LEAVES,
     SEVERAL,
-    STATUS_COUNTS,
-    STATUSES,
     WAIT_FIELDS,
     WAITING,
-    WAITS,
     ModuleLock,
 )
 from kernels.tdx.kvm.kick import kick
-from kernels.tdx.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, TRIES_OF_ENTRY, WORD_SHIFT, contended, leaf_text
+from kernels.tdx.lock_contention import EXCLUSIVE, GOT, LOCK_SHIFT, PLACES, TRIES_OF_ENTRY, WORD_SHIFT, contended
 from kernels.tdx.module import mem as module
 from kernels.tdx.module.locks import lock_entry, lock_entry_as_guest
 from kernels.tdx.module.sept import mem_add
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Busy, Flow, Rules, flow_name
+from kernels.tdx.spans import LEAF_OF
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
 from kernels.tests.orders import SAFE, busy
@@ -59,7 +56,7 @@ class Machine:
 
     def tries(self, actor: layout.Actor, lock: ModuleLock, word: int, leaf: int, *, exclusive: bool, got: bool) -> None:
         what = lock << LOCK_SHIFT | exclusive * EXCLUSIVE | leaf | got * GOT
-        contended(self.words, LAY, RULES, what, actor.tally, word)
+        contended(self.words, LAY, RULES, what, actor.tally, word, PLACES.get(lock, HELD))
 
     def blamed(self, actor: layout.Actor, lock: ModuleLock, leaf: int) -> dict[int, int]:
         at = actor.tally + CONTENTION + (lock * LEAVES + leaf) * COLUMNS
@@ -150,7 +147,7 @@ def test_a_track_keeps_the_lock_between_its_try_and_behind_its_release():
     [(module.mem_range_block, str(BLOCK)), (module.mem_page_accept, str(ACCEPT)), (kick, None), (module.td_exit, None)],
 )
 def test_a_seamcall_or_tdcall_is_known_by_its_leaf(function: Any, expected: str | None):
-    assert leaf_text(function) == expected
+    assert LEAF_OF.get(function.span) == expected
 
 
 @pytest.mark.parametrize(
@@ -161,9 +158,8 @@ def test_a_seamcall_or_tdcall_is_known_by_its_leaf(function: Any, expected: str 
     ],
 )
 def test_of_two_leaves_in_one_function_the_page_says_which(function: Any, expected: list[Leaf]):
-    text = leaf_text(function)
+    text = LEAF_OF[function.span]
 
-    assert text is not None
     assert [eval(text, {"node": page, "gpa": page, "lay": LAY}) for page in (1, 2)] == expected
 
 
@@ -204,9 +200,3 @@ def test_a_compiled_zapper_blames_the_vcpu_that_keeps_the_epoch_locked():
     counts = words[zapper_actor(lay, 0).tally + CONTENTION :][: WAITING - CONTENTION]
 
     assert counts.sum() == counts[(ModuleLock.EPOCH * LEAVES + TRACK) * COLUMNS + ENTER] == 1
-
-
-def test_the_head_of_a_tally_has_room_for_all_of_it():
-    assert STATUS_COUNTS + LEAVES * STATUSES <= CONTENTION
-    assert WAITS + len(ModuleLock) * WAIT_FIELDS <= HEAD_WORDS
-    assert len(Leaf) <= LEAVES
