@@ -1,6 +1,6 @@
 """Rules of the orders that the tests here drive, written out: the kernels know no file."""
 
-from kernels.tdx.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, OnError, Rules, Step, pack_steps
+from kernels.tdx.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, Module, OnError, Rules, Step, pack_steps
 
 ZAPS, FAULTS = ("block", "track", "remove"), ("aug", "sept_add")
 
@@ -38,6 +38,9 @@ def two_levels(rules: Rules, flow: Flow, **fields: int) -> Rules:
 REQUESTS = {"request": 1, "entry_requests": 1}
 GATED = {**REQUESTS, "entry_gate": 1, "gate": int(Gate.COUNTER)}
 FLAGGED = {**GATED, "gate": int(Gate.FLAG)}
+# Machines with something beside: pages that go down two by two, a shared page, which is the last; and without a module.
+PAIR, SHARED = {"flow": int(Flow.BATCH), "batch": 2}, {"flow": int(Flow.SHARED_EPT), "shared_pages": 1}
+PLAIN_EPT = {"module": int(Module.NONE)}
 GOES_ON = {"on_error": int(OnError.LEAK_PAGE)}
 
 SPEC = order(BLOCK, TRACK, KICK, REMOVE, serialized=1)

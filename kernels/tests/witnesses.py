@@ -4,11 +4,12 @@ from kernels.layout import OUTCOME_COUNTS
 from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
-from kernels.tdx.outcomes import Outcome
+from kernels.tdx.outcomes import Grade, Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 
 ONE = Size(1, 1)
+HARMLESS = {one.name for one in Outcome if one.grade in (Grade.acceptable, Grade.interesting)}
 ALWAYS_LEGAL = {"stale_in_window", "stale_after_kick", "operand_busy", "fault", "page_already_accepted"}
 
 
@@ -17,6 +18,13 @@ def whole(rules: Rules, size: Size = ONE, /, **fields: int) -> Exploration:
     found = explore(*of_flow(rules._replace(**fields)), size)
     assert found.complete and not found.broken
     return found
+
+
+def errors(rules: Rules, size: Size = ONE, /, *, liveness: int = 0, **fields: int) -> tuple[set[str], int]:
+    """What does harm of all that a search to its end shows, the invariants that break, and how many states it has."""
+    found = explore(*of_flow(rules._replace(**fields)), size, liveness=bool(liveness))
+    assert found.complete
+    return {*found.outcomes, *found.broken} - HARMLESS, found.states
 
 
 def machine(rules: Rules, size: Size) -> Schedule:

@@ -2,16 +2,15 @@
 
 import pytest
 
-from kernels.search.explore import explore
 from kernels.tdx import bits
 from kernels.tdx.bits import TdState
-from kernels.tdx.outcomes import FORBIDDEN
-from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.protocol import Size, protocol_of
 from kernels.tdx.rules import Fault, Flow, Guard, Ioctl, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.driver import answered, seen, stands, stepped
 from kernels.tests.orders import V6_16
 from kernels.tests.single_calls import Machine, kept
+from kernels.tests.witnesses import errors
 
 SUCCESS = 0
 BUSY_RCX, BUSY_RDX, BUSY_TDR = 0x8000020000000001, 0x8000020000000002, 0x8000020000000080
@@ -105,13 +104,6 @@ def test_half_of_the_pages_are_there_at_first():
     assert run.words[run.lay.td_state] == TdState.INITIALIZED
 
 
-def errors(rules: Rules) -> tuple[int, set[str]]:
-    """How many states a small machine has, and what is forbidden in them."""
-    found = explore(*of_flow(rules), Size(1, 2, 2), threads=1)
-    assert found.complete
-    return found.states, {*found.outcomes, *found.broken} & set(FORBIDDEN)
-
-
 @pytest.mark.parametrize(
     ("guard", "ioctls", "states", "shown"),
     [
@@ -129,7 +121,7 @@ def errors(rules: Rules) -> tuple[int, set[str]]:
     ],
 )
 def test_the_guard_of_v6_19_keeps_all_apart_but_finalize_and_a_punch_hole(guard, ioctls, states, shown):
-    assert errors(built(guard, ioctls)) == (states, shown)
+    assert errors(built(guard, ioctls), Size(1, 2, 2), liveness=True) == (shown, states)
 
 
 def test_a_zap_is_told_busy_twice_while_a_vcpu_is_initialized_outside_mmu_lock():
@@ -154,7 +146,6 @@ def test_a_zap_waits_for_mmu_lock_where_a_vcpu_is_initialized_inside_it():
 
 def test_a_vcpu_that_waits_for_its_mutex_answers_whoever_has_met_it_in_the_guest():
     """The guard waits for a zap that holds slots_lock, the zap for an IPI that came behind the vCPU's exit."""
-    rules = built(ioctls=Ioctl.FINALIZE | Ioctl.DELETE_SLOT)._replace(shootdowns=2)
-    found = explore(*of_flow(rules), Size(1, 2, 1), threads=1)
+    rules = built(ioctls=Ioctl.FINALIZE | Ioctl.DELETE_SLOT)
 
-    assert (found.states, found.complete, {*found.outcomes, *found.broken} & set(FORBIDDEN)) == (146386, True, set())
+    assert errors(rules, Size(1, 2, 1), liveness=True, shootdowns=2) == (set(), 146_386)

@@ -2,25 +2,14 @@
 
 import pytest
 
-from kernels.search.explore import explore
-from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Busy, Flow, Rules, tries
+from kernels.tdx.protocol import Size
+from kernels.tdx.rules import Busy, Flow, tries
 from kernels.tests.orders import SPEC, UNSERIALIZED, V18, busy, two_levels
+from kernels.tests.witnesses import ONE, errors
 
-LEGAL = {
-    "fault", "fault_retried", "operand_busy", "stale_in_window", "stale_after_kick", "page_already_accepted",
-    "host_priority_timeout", "zero_step_busy", "zero_step_fault",
-}  # fmt: skip
 SPIN, EXACT, BUG, HAND_UP, SKIP = Busy.SPIN, Busy.SPIN_EXACT, Busy.BUG, Busy.HAND_UP, Busy.SKIP
 WITHOUT_VCPUS = Busy.RETRY_WITHOUT_VCPUS
 GIVEN_UP, BLOCKED_BEFORE = "busy_given_up", "already_blocked"
-
-
-def found(rules: Rules, *size: int) -> tuple[set[str], int]:
-    """What is forbidden and can happen, and in how many states."""
-    done = explore(*of_flow(rules), Size(*size), threads=1, liveness=False)
-    assert done.complete
-    return {*done.outcomes, *done.broken} - LEGAL, done.states
 
 
 @pytest.mark.parametrize(
@@ -47,7 +36,7 @@ def test_under_mmu_lock_a_zapper_meets_vcpus_at_block_and_at_track(seamcall, pol
     """REMOVE meets nobody: whoever held the entry has left the guest by then."""
     rules = SPEC._replace(entry_wait_for_sept_zap=1, shootdowns=2, **busy(policy, seamcall))
 
-    assert found(rules, 1, 1) == ({*shows.split()}, states)
+    assert errors(rules, ONE) == ({*shows.split()}, states)
 
 
 @pytest.mark.parametrize(
@@ -65,14 +54,14 @@ def test_under_mmu_lock_a_zapper_meets_vcpus_at_block_and_at_track(seamcall, pol
 def test_without_mmu_lock_remove_meets_another_zappers_block(policy, shows) -> None:
     rules = V18._replace(entry_wait_for_sept_zap=1, **busy(policy, "remove"))
 
-    assert found(rules, 1, 2, 2, 1)[0] == {*shows.split()}
+    assert errors(rules, Size(1, 2, 2, 1))[0] == {*shows.split()}
 
 
 def test_a_policy_is_that_of_how_mmu_lock_is_held() -> None:
     wrong_for_read = {"track_busy_read": int(BUG)}
 
-    assert found(SPEC._replace(**wrong_for_read), 1, 1)[0] == set()
-    assert found(UNSERIALIZED._replace(**wrong_for_read), 1, 1)[0] == {GIVEN_UP}
+    assert errors(SPEC._replace(**wrong_for_read), ONE)[0] == set()
+    assert errors(UNSERIALIZED._replace(**wrong_for_read), ONE)[0] == {GIVEN_UP}
 
 
 STEPPING = two_levels(SPEC, Flow.ZERO_STEP, epf_threshold=0, hp_lock_timeout=1)
@@ -95,7 +84,7 @@ STEPPING = two_levels(SPEC, Flow.ZERO_STEP, epf_threshold=0, hp_lock_timeout=1)
     ],
 )
 def test_a_fault_meets_the_0_step_filter_of_another_vcpu_and_its_accept(seamcall, policy, shows) -> None:
-    assert found(STEPPING._replace(**busy(policy, seamcall)), 2, 1)[0] == {*shows.split()}
+    assert errors(STEPPING._replace(**busy(policy, seamcall)), Size(2, 1))[0] == {*shows.split()}
 
 
 def test_that_busy_of_aug_is_a_bug_for_write_holds_where_block_alone_takes_the_tree() -> None:
@@ -103,9 +92,9 @@ def test_that_busy_of_aug_is_a_bug_for_write_holds_where_block_alone_takes_the_t
     for_write = {"fault_for_write": 1, "aug_busy_write": int(BUG)}
     concurrent = two_levels(V18._replace(aug_busy_read=int(BUG)), Flow.POPULATE)
 
-    assert found(concurrent, 1, 2, 2, 1)[0] == {GIVEN_UP}
-    assert found(concurrent._replace(**for_write), 1, 2, 2, 1) == (set(), 914_950)
-    assert found(STEPPING._replace(**for_write), 2, 1)[0] == {GIVEN_UP}
+    assert errors(concurrent, Size(1, 2, 2, 1))[0] == {GIVEN_UP}
+    assert errors(concurrent._replace(**for_write), Size(1, 2, 2, 1)) == (set(), 914_950)
+    assert errors(STEPPING._replace(**for_write), Size(2, 1))[0] == {GIVEN_UP}
 
 
 @pytest.mark.parametrize(
@@ -115,8 +104,8 @@ def test_that_busy_of_aug_is_a_bug_for_write_holds_where_block_alone_takes_the_t
 def test_a_vcpu_that_tracks_has_the_policy_without_mmu_lock(policy, shows, states) -> None:
     own_track = V18._replace(flow=int(Flow.FLUSH_CURRENT))
 
-    assert found(own_track._replace(**busy(policy, "track")), 1, 1) == ({shows}, states)
-    assert found(own_track._replace(track_busy_write=int(policy)), 1, 1)[0] == set()
+    assert errors(own_track._replace(**busy(policy, "track")), ONE) == ({shows}, states)
+    assert errors(own_track._replace(track_busy_write=int(policy)), ONE)[0] == set()
 
 
 @pytest.mark.parametrize(
@@ -126,4 +115,4 @@ def test_a_vcpu_that_tracks_has_the_policy_without_mmu_lock(policy, shows, state
 def test_a_batch_that_begins_again_finds_pages_that_it_has_blocked(seamcall, policy, shows) -> None:
     rules = SPEC._replace(flow=int(Flow.BATCH), batch=2, shootdowns=2, **busy(policy, seamcall))
 
-    assert found(rules, 1, 1, 2, 2)[0] == {shows}
+    assert errors(rules, Size(1, 1, 2, 2))[0] == {shows}

@@ -2,20 +2,12 @@
 
 import pytest
 
-from kernels.language.compile import words_of
-from kernels.language.entered import entered
-from kernels.layout import OUTCOME_COUNTS
-from kernels.race.straight import straight
 from kernels.tdx.bits import HP, ONE_EPOCH, RWX, STATE_MASK, SVE, TDEL, Sept
 from kernels.tdx.module.mem import is_tlb_tracked, torn
-from kernels.tdx.outcomes import Outcome
-from kernels.tdx.protocol import SHOOTDOWN
 from kernels.tdx.words import vcpu_actor
-from kernels.tests.orders import NO_FLUSH, SPEC
 from kernels.tests.single_calls import (
     ALREADY_ACCEPTED,
     ALREADY_BLOCKED,
-    ANSWER,
     BUSY_ENTRY,
     BUSY_EPOCH,
     BUSY_TREE,
@@ -35,7 +27,6 @@ from kernels.tests.single_calls import (
     remove,
     track,
     unblock,
-    unpacked,
     wbinvd,
 )
 
@@ -181,10 +172,6 @@ def m() -> Machine:
     return Machine()
 
 
-def state(m: Machine) -> int:
-    return m["sept"] & STATE_MASK
-
-
 @pytest.mark.parametrize(("call", "before", "status", "after"), CALLS.values(), ids=CALLS)
 def test_a_call_ends_in_its_status_and_changes_these_words_and_no_others(m, call, before, status, after):
     me, other = vcpu_actor(m.lay, 0), m.lay.tlb + m.lay.vcpu_stride
@@ -217,63 +204,18 @@ def test_the_guest_gets_the_entry_once_the_host_that_asked_has_had_it(m):
     assert m.call(accept, 1) == SUCCESS
 
 
-def test_a_module_told_not_to_flush_keeps_the_tlb_in_a_new_epoch_and_counts_as_ever():
-    m = Machine(rules=NO_FLUSH)
-    m["tlb"] = 11
-    m.epochs(2)
-    m.call(enter)
+@pytest.mark.parametrize(
+    ("lock", "holds", "at", "refused", "status"),
+    [
+        ("tree_lock", block, "mem_range_block.load_acquire_sept", remove, BUSY_TREE),
+        ("epoch_lock", track, "mem_track.load_acquire_epoch_tracking", enter, BUSY_EPOCH),
+    ],
+)
+def test_a_failed_shared_try_leaves_its_count_until_the_exclusive_release_wipes_it(m, lock, holds, at, refused, status):
+    m.begin(holds, at)
 
-    assert m["tlb"] == 11
-    assert m["vcpu_epoch"] == 2
-    assert unpacked(m["epoch_tracking"]) == (2, 1, 0)
-
-
-@pytest.mark.parametrize(("entered", "broken"), [(True, 0), (False, 1)])
-def test_an_exit_that_nobody_entered_for_is_noted_as_a_broken_refcount(m, entered, broken):
-    m["vcpu_epoch"] = 1
-    if entered:
-        m.call(enter)
-    m.call(leave)
-
-    assert m.words[vcpu_actor(m.lay, 0).tally + OUTCOME_COUNTS + Outcome.refcount_broken] == broken
-
-
-def test_block_track_exit_remove_is_refused_until_the_vcpu_has_left(m):
-    m.call(enter)
-    m.call(block)
-    m.call(track)
-
-    assert m.call(remove) == NOT_TRACKED
-    assert m.call(track) == PREVIOUS_EPOCH_BUSY
-    m.call(leave)
-    assert m.call(remove) == SUCCESS
-
-
-def test_a_page_goes_from_mapped_over_free_and_pending_to_mapped(m):
-    states = [state(m)]
-    for what in (block, track, remove, aug, accept):
-        assert m.call(what) == SUCCESS
-        states.append(state(m))
-
-    assert states == [Sept.MAPPED, Sept.BLOCKED, Sept.BLOCKED, Sept.FREE, Sept.PENDING, Sept.MAPPED]
-
-
-def test_a_failed_shared_try_of_the_tree_leaves_its_count_until_the_exclusive_release_wipes_it(m):
-    m.begin(block, "mem_range_block.load_acquire_sept")
-
-    assert m.call(remove, 1) == BUSY_TREE
-    assert m["tree_lock"] == 1 + 2
-    assert m.end(block) == SUCCESS
-    assert m["tree_lock"] == 0
-
-
-def test_a_failed_shared_try_of_the_epoch_leaves_its_count_until_the_exclusive_release_wipes_it(m):
-    m.begin(track, "mem_track.load_acquire_epoch_tracking")
-
-    assert m.call(enter, 1) == BUSY_EPOCH
-    assert m["epoch_lock"] == 1 + 2
-    assert m.end(track) == SUCCESS
-    assert m["epoch_lock"] == 0
+    assert (m.call(refused, 1), m[lock]) == (status, 1 + 2)
+    assert (m.end(holds), m[lock]) == (SUCCESS, 0)
 
 
 @pytest.mark.parametrize(
@@ -303,49 +245,3 @@ def test_tracking_of_a_block_is_done(m, epoch, even, odd, blocked_in, done):
 
 def test_a_torn_read_has_the_vcpus_of_the_first_and_the_epoch_of_the_second():
     assert torn(epochs(4, even=3, odd=5), epochs(6, even=2, odd=1)) == epochs(6, even=3, odd=5)
-
-
-@pytest.mark.parametrize(
-    ("what", "words", "status"),
-    [
-        (track, {"epoch_tracking": 3 << 24 | 1}, PREVIOUS_EPOCH_BUSY),
-        (track, {"epoch_lock": 2}, BUSY_EPOCH),
-        (block, {"tree_lock": 2}, BUSY_TREE),
-        (block, {"sept": Sept.MAPPED | SVE | TDEL}, BUSY_ENTRY),
-        (remove, {"sept": Sept.BLOCKED | SVE, "bepoch": 1}, NOT_TRACKED),
-        (remove, {}, NOT_BLOCKED),
-    ],
-)
-def test_a_compiled_call_gives_the_same_status_and_leaves_the_same_words(compiled_calls, what, words, status):
-    m, raced, stepped = Machine(), Machine(), Machine()
-    for machine in (m, raced, stepped):
-        for word, value in words.items():
-            machine[word] = value
-    me = vcpu_actor(m.lay, 0)
-    run, step = compiled_calls[what]
-
-    expected = m.call(what)
-    run(*map(words_of, (raced.words, m.lay, SPEC, me)))
-    while step(stepped.words, m.lay, SPEC, me, 0):
-        pass
-
-    assert expected == status
-    for machine in (raced, stepped):
-        assert int(machine.words[me.tally + ANSWER]) & (1 << 64) - 1 == status
-        assert (
-            machine.words[m.lay.epoch_tracking : m.lay.mode].tolist()
-            == m.words[m.lay.epoch_tracking : m.lay.mode].tolist()
-        )
-
-
-@pytest.fixture(scope="module")
-def compiled_calls(tmp_path_factory: pytest.TempPathFactory):
-    """By call, the straight line and the step machine; in a cache of its own, for the digest leaves tests out."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        made = {}
-        for what in (track, block, remove):
-            made[what] = straight(SHOOTDOWN, what), entered(what, SHOOTDOWN.records).step
-            m = Machine()
-            made[what][0](*map(words_of, (m.words, m.lay, SPEC, vcpu_actor(m.lay, 0))))
-    return made

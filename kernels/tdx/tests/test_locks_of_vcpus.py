@@ -2,70 +2,73 @@
 
 import pytest
 
-from kernels.search.explore import Exploration, explore
+from kernels.search.explore import explore
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import Narrator
 from kernels.story.waits import waits
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.reads import reads
-from kernels.tdx.rules import Fault, Flow, Lock, Module, Rules
-from kernels.tests.orders import BLOCK, GATED, KICK, LOCKS, LOWER, RAISE, REMOVE, REQUESTS, TRACK, order, two_levels
+from kernels.tdx.rules import Fault, Flow, Lock, Rules
+from kernels.tests.orders import (
+    BLOCK,
+    GATED,
+    KICK,
+    LOCKS,
+    LOWER,
+    PLAIN_EPT,
+    RAISE,
+    REMOVE,
+    REQUESTS,
+    TRACK,
+    order,
+    two_levels,
+)
+from kernels.tests.witnesses import ONE, errors
 
 PLACE = int(Lock.PAGE_TABLE_LOCK)
 TAKE, _, GIVE = LOCKS[3 * PLACE : 3 * PLACE + 3]
 AT_ENTRY, AT_FAULTS = {"entry_lock": PLACE + 1}, {"fault_lock": PLACE + 1}
 SPIN, OFF = {"spin_locks": 1 << PLACE}, {"irq_locks": 1 << PLACE}
-PLAIN_EPT = {"module": int(Module.NONE), **REQUESTS, **AT_ENTRY}
-HELD = order(TAKE, BLOCK, KICK, REMOVE, GIVE, **PLAIN_EPT)
-LET_GO = order(TAKE, BLOCK, GIVE, KICK, REMOVE, **PLAIN_EPT)
-SIZES = [Size(1, 1), Size(2, 1), Size(1, 2, 2)]
+AT_PLAIN_ENTRY = {**PLAIN_EPT, **REQUESTS, **AT_ENTRY}
+HELD = order(TAKE, BLOCK, KICK, REMOVE, GIVE, **AT_PLAIN_ENTRY)
+LET_GO = order(TAKE, BLOCK, GIVE, KICK, REMOVE, **AT_PLAIN_ENTRY)
 
 
-def explored(rules: Rules, size: Size) -> Exploration:
-    found = explore(*of_flow(rules), size)
-    assert found.complete
-    return found
+def faulting(**irqs: int) -> Rules:
+    """Faults that spin for the lock of a zapper that holds it around its kick."""
+    return two_levels(order(TAKE, BLOCK, TRACK, KICK, REMOVE, GIVE, **AT_FAULTS, **SPIN, **irqs), Flow.POPULATE)
 
 
-@pytest.mark.parametrize("kind", [SPIN, {}], ids=["spin", "rw"])
-@pytest.mark.parametrize("size", SIZES, ids=str)
-def test_who_waits_for_an_answer_of_a_vcpu_that_spins_for_its_lock_with_interrupts_off_waits_for_ever(size, kind):
-    found = explored(HELD._replace(**OFF, **kind), size)
-
-    assert "no_progress" in found.outcomes
-
-
-@pytest.mark.parametrize("kind", [SPIN, {}], ids=["spin", "rw"])
-@pytest.mark.parametrize("size", SIZES, ids=str)
-def test_with_interrupts_on_it_answers_and_is_awaited_by_nobody(size, kind):
-    assert "no_progress" not in explored(HELD._replace(**kind), size).outcomes
-
-
-@pytest.mark.parametrize("size", SIZES, ids=str)
-def test_who_lets_its_lock_go_before_the_kick_waits_for_nobody(size):
-    assert "no_progress" not in explored(LET_GO._replace(**SPIN, **OFF), size).outcomes
-
-
-def test_a_fault_that_spins_with_interrupts_off_answers_nobody_either():
-    tracked = order(TAKE, BLOCK, TRACK, KICK, REMOVE, GIVE, serialized=0, **AT_FAULTS)
-    on, off = (two_levels(tracked._replace(**SPIN, **irqs), Flow.POPULATE) for irqs in ({}, OFF))
-
-    assert "no_progress" in explored(off, Size(1, 1, 2)).outcomes
-    assert "no_progress" not in explored(on, Size(1, 1, 2)).outcomes
+INSIDE = order(RAISE, KICK, TAKE, TRACK, GIVE, LOWER, BLOCK, REMOVE, **GATED, **AT_ENTRY, **SPIN)
+AROUND = order(TAKE, RAISE, KICK, TRACK, LOWER, GIVE, BLOCK, REMOVE, **GATED, **AT_ENTRY, **SPIN)
+# By who waits: the rules, a machine, and whether for ever.
+WAITING = {
+    **{
+        f"{size}, {kind or 'rw'}, {said}": (rules._replace(**kind), size, stuck)
+        for size in (ONE, Size(2, 1), Size(1, 2, 2))
+        for kind in (SPIN, {})
+        for said, rules, stuck in (
+            ("for a vCPU that spins for the kicker's lock with interrupts off", HELD._replace(**OFF), True),
+            ("for one that answers meanwhile, with interrupts on", HELD, False),
+            ("for nobody who has let its lock go before the kick", LET_GO._replace(**OFF), False),
+        )
+    },
+    "for a fault that spins with interrupts off": (faulting(**OFF), Size(1, 1, 2), True),
+    "for a fault that spins with interrupts on": (faulting(), Size(1, 1, 2), False),
+    "at a gate, shut by who wants the lock of who waits there": (INSIDE, ONE, True),
+    "at a gate, shut by who has the lock": (AROUND, ONE, False),
+}
 
 
-def test_a_gate_that_is_shut_by_a_zapper_that_wants_the_lock_of_who_waits_there_stays_shut():
-    inside = order(RAISE, KICK, TAKE, TRACK, GIVE, LOWER, BLOCK, REMOVE, **GATED, **AT_ENTRY, **SPIN)
-    around = order(TAKE, RAISE, KICK, TRACK, LOWER, GIVE, BLOCK, REMOVE, **GATED, **AT_ENTRY, **SPIN)
-
-    assert "no_progress" in explored(inside, Size(1, 1)).outcomes
-    assert "no_progress" not in explored(around, Size(1, 1)).outcomes
+@pytest.mark.parametrize(("rules", "size", "stuck"), WAITING.values(), ids=WAITING)
+def test_somebody_waits(rules, size, stuck):
+    assert ("no_progress" in errors(rules, size, liveness=True)[0]) == stuck
 
 
 @pytest.mark.parametrize("kind", [SPIN, {}], ids=["spin", "rw"])
 def test_a_witness_says_who_waits_for_whom(kind):
     rules = HELD._replace(**OFF, **kind)
-    found = explored(rules, Size(1, 1))
+    found = explore(*of_flow(rules), Size(1, 1))
     narrator = Narrator(*of_flow(rules), Size(1, 1))
     for move in found.outcomes["no_progress"]:
         narrator.step(move.actor, move.chosen)

@@ -4,23 +4,16 @@ import pytest
 
 from kernels.search.explore import explore
 from kernels.story.narrate import Narrator
-from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.reads import reads
-from kernels.tdx.rules import Busy, Flow, Rules, Step
-from kernels.tests.orders import BLOCK, KICK, LOCKS, REMOVE, SPEC, TRACK, order
+from kernels.tdx.rules import Busy, Step
+from kernels.tests.orders import BLOCK, KICK, LOCKS, PAIR, REMOVE, SPEC, TRACK, order
+from kernels.tests.witnesses import errors
 
 LOCK, READ, UNLOCK = LOCKS[-3:]
 WHOLE = order(LOCK, BLOCK, TRACK, KICK, REMOVE, UNLOCK)
 TRACKED = order(BLOCK, LOCK, TRACK, KICK, UNLOCK, REMOVE)
 TWO_ZAPPERS = Size(1, 2, 2)
-
-
-def forbidden(rules: Rules, size: Size = TWO_ZAPPERS) -> set[str]:
-    """All that a whole search shows and that is forbidden."""
-    found = explore(*of_flow(rules), size)
-    assert found.complete
-    return {*found.outcomes, *found.broken} & {*FORBIDDEN}
 
 
 def test_steps_around_the_whole_are_what_serialized_is():
@@ -33,14 +26,12 @@ def test_steps_around_the_whole_are_what_serialized_is():
 def test_around_track_and_kick_alone_it_is_enough_and_for_read_it_is_not():
     shared = order(READ, BLOCK, TRACK, KICK, REMOVE, UNLOCK)
 
-    assert forbidden(TRACKED) == set()
-    assert forbidden(shared) == {"previous_epoch_busy"}
+    assert errors(TRACKED, TWO_ZAPPERS)[0] == set()
+    assert errors(shared, TWO_ZAPPERS)[0] == {"previous_epoch_busy"}
 
 
 def test_a_batch_that_yields_lets_it_go():
-    rules = WHOLE._replace(flow=int(Flow.BATCH), batch=2, resched=1)
-
-    assert forbidden(rules, Size(1, 1, 2, 2)) == set()
+    assert errors(WHOLE, Size(1, 1, 2, 2), **PAIR, resched=1)[0] == set()
 
 
 @pytest.mark.parametrize(
@@ -64,8 +55,8 @@ def test_what_becomes_of_busy_is_said_for_the_mode_in_which_it_is_held_at_that_s
 def test_a_policy_for_write_is_in_force_inside_alone():
     one_try = {"track_busy_write": int(Busy.BUG), "track_busy_read": int(Busy.SPIN)}
 
-    assert forbidden(TRACKED._replace(**one_try), Size(1, 1)) == {"busy_given_up"}
-    assert forbidden(order(LOCK, BLOCK, UNLOCK, TRACK, KICK, REMOVE, **one_try), Size(1, 1)) == set()
+    assert errors(TRACKED._replace(**one_try))[0] == {"busy_given_up"}
+    assert errors(order(LOCK, BLOCK, UNLOCK, TRACK, KICK, REMOVE, **one_try))[0] == set()
 
 
 def test_a_story_says_how_it_is_taken():

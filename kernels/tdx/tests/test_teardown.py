@@ -1,21 +1,17 @@
 """TDs that are built, run and are torn down: each state of a TD, what is refused in it, and what gives a page away."""
 
-import functools
-
 import pytest
 
 from kernels.layout import OUTCOME_COUNTS
-from kernels.search.explore import explore
 from kernels.tdx import bits
 from kernels.tdx.bits import Mirror, TdState
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
-from kernels.tdx.protocol import Size, of_flow, protocol_of
+from kernels.tdx.protocol import Size, protocol_of
 from kernels.tdx.rules import Fault, Flow, HkidFree, Rules
 from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
 from kernels.tdx.words import vcpu_actor
 from kernels.tests.driver import answered, finish, seen, stepped
-from kernels.tests.naive import Space, StepMachine, search
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
 from kernels.tests.single_calls import (
     BUSY_ENTRY,
@@ -28,6 +24,7 @@ from kernels.tests.single_calls import (
     track,
     unblock,
 )
+from kernels.tests.witnesses import errors
 
 SUCCESS = 0
 BUSY_TDR, TDR_BUSY_TO_VPFLUSHDONE = 0x8000020000000080, 0x8000020000000001
@@ -45,6 +42,11 @@ add, remove_alive = of_a_td_that_goes("mem_page_add", 0, 9), of_a_td_that_goes("
 enter_alive, leave_alive = of_a_td_that_goes("vp_enter_alive"), of_a_td_that_goes("td_exit_alive")
 flush_own, vpflushdone = of_a_td_that_goes("vp_flush_own"), of_a_td_that_goes("block_td")
 key_freeid, page_reclaim = of_a_td_that_goes("mng_key_freeid"), of_a_td_that_goes("phymem_page_reclaim")
+
+
+def terminated() -> Rules:
+    """KVM_TDX_TERMINATE_VM in the merged order."""
+    return V6_16._replace(hkid_free=int(HkidFree.TERMINATE))
 
 
 def mortal(rules: Rules, faults: int = 0, lives: int = 1) -> Rules:
@@ -77,11 +79,6 @@ def test_a_td_that_has_given_its_key_up_is_refused_every_call_on_its_pages_and_a
     assert m["sept"] == before[m.lay.sept]
 
 
-def test_vpflushdone_takes_the_key_of_a_td_that_was_never_finalized(m):
-    assert m.call(vpflushdone) == SUCCESS
-    assert m["td_state"] == TdState.TD_BLOCKED
-
-
 def test_a_page_that_finds_the_tdr_locked_is_taken_for_an_error_and_nothing_is_undeclared(m):
     m["tdr_lock"] = 2
     me = vcpu_actor(m.lay, 0)
@@ -104,24 +101,30 @@ def test_an_unblocked_page_is_removed_before_the_td_runs_and_never_after(m):
     assert m.call(remove_alive) == STATE_INCORRECT
 
 
+# By state of the TD, the status of an entry, of a page's reclaim, of KEY.FREEID and of VPFLUSHDONE.
 @pytest.mark.parametrize(
-    ("state", "status"),
+    ("state", "statuses"),
     [
-        (TdState.INITIALIZED, OP_STATE),
-        (TdState.RUNNABLE, SUCCESS),
-        (TdState.TD_BLOCKED, NO_KEYS),
-        (TdState.TD_TEARDOWN, NO_KEYS),
+        (TdState.INITIALIZED, (OP_STATE, LIFECYCLE, LIFECYCLE, SUCCESS)),
+        (TdState.RUNNABLE, (SUCCESS, LIFECYCLE, LIFECYCLE, SUCCESS)),
+        (TdState.TD_BLOCKED, (NO_KEYS, LIFECYCLE, SUCCESS, LIFECYCLE)),
+        (TdState.TD_TEARDOWN, (NO_KEYS, SUCCESS, LIFECYCLE, LIFECYCLE)),
     ],
 )
-def test_a_vcpu_enters_a_td_that_can_run(m, state, status):
-    m["td_state"] = state
+def test_a_call_is_for_one_state_of_a_td(state, statuses):
+    for call, status in zip((enter_alive, page_reclaim, key_freeid, vpflushdone), statuses, strict=True):
+        m = Machine(rules=mortal(SPEC))
+        m["td_state"] = state
 
-    assert m.call(enter_alive) == status
-    assert (m["num_assoc_vcpus"], m["tdr_lock"]) == ((1, 2) if status == SUCCESS else (0, 0))
+        assert (m.call(call), call.name) == (status, call.name)
+        inside = call is enter_alive and status == SUCCESS
+        assert (m["num_assoc_vcpus"], m["tdr_lock"]) == ((1, 2) if inside else (0, 0))
 
 
 def test_a_td_is_blocked_when_every_vcpu_is_out_and_flushed(m):
-    m["td_state"] = TdState.RUNNABLE
+    m["td_state"], m["tdr_lock"] = TdState.RUNNABLE, 1
+    assert m.call(enter_alive) == BUSY_TDR
+    m["tdr_lock"] = 0
     m.call(enter_alive)
     assert m.call(vpflushdone, 1) == TDR_BUSY_TO_VPFLUSHDONE
     m.call(leave_alive)
@@ -130,21 +133,6 @@ def test_a_td_is_blocked_when_every_vcpu_is_out_and_flushed(m):
     assert m.call(flush_own) == NOT_ASSOCIATED
     assert m.call(vpflushdone, 1) == SUCCESS
     assert m["td_state"] == TdState.TD_BLOCKED
-
-
-def test_a_vcpu_that_meets_vpflushdone_at_the_tdr_is_told_to_come_back(m):
-    m["td_state"] = TdState.RUNNABLE
-    m["tdr_lock"] = 1
-
-    assert m.call(enter_alive) == BUSY_TDR
-
-
-@pytest.mark.parametrize("state", [TdState.INITIALIZED, TdState.RUNNABLE, TdState.TD_BLOCKED, TdState.TD_TEARDOWN])
-def test_a_page_is_reclaimed_once_the_hkid_is_free_and_the_hkid_is_freed_once_the_td_is_blocked(m, state):
-    m["td_state"] = state
-    assert m.call(page_reclaim) == (SUCCESS if state == TdState.TD_TEARDOWN else LIFECYCLE)
-    assert m.call(key_freeid) == (SUCCESS if state == TdState.TD_BLOCKED else LIFECYCLE)
-    assert m["tdr_lock"] == 0
 
 
 def test_a_vcpu_that_is_flushed_holds_nothing_and_one_that_is_new_begins_with_nothing(m):
@@ -158,27 +146,44 @@ def test_a_vcpu_that_is_flushed_holds_nothing_and_one_that_is_new_begins_with_no
     assert m["tlb"] == 0
 
 
-ALWAYS = {"fault", "operand_busy", "stale_in_window", "vcpu_not_associated"}
 SMALL = Size(1, 1)
 GUEST = "guest.reads_before_tick"
 
 
-@functools.cache
-def searched(rules: Rules) -> Space:
-    return search(StepMachine(rules, SMALL))
+GIVEN_AWAY, REFUSED = {"use_after_remove", "entry_state_incorrect"}, {"td_state_incorrect"}
+UNTRACKED, LEAKED = {"tracking_not_done", "stale_after_done", "entry_state_incorrect"}, {"hkid_leaked"}
 
 
-def forbidden(space: Space) -> set[str]:
-    return set(space.outcomes) - ALWAYS - {"fault_retried", "flushvp_not_done"}
+@pytest.mark.parametrize(
+    ("rules", "states"), [(SPEC, 16_514), (V18, 20_845), (V6_16, 31_656), (terminated(), 31_306)], ids=str
+)
+def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules, states):
+    assert errors(mortal(rules), liveness=True) == (set(), states)
 
 
-@pytest.mark.parametrize("rules", [SPEC, V18, V6_16], ids=["spec", "v18", "v6_16"])
-def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules):
-    space = searched(mortal(rules))
+@pytest.mark.parametrize(
+    ("kernels", "alone", "modules", "both"),
+    [
+        (Fault.RECLAIM_EARLY, REFUSED, Fault.RECLAIM_IGNORES_STATE, GIVEN_AWAY),
+        (Fault.VCPUS_COME_BACK, REFUSED | LEAKED, Fault.ENTER_IGNORES_STATE, GIVEN_AWAY | LEAKED),
+        (
+            Fault.TAKEN_FOR_UNFINALIZED, UNTRACKED,
+            Fault.REMOVE_IGNORES_STATE, GIVEN_AWAY | {"stale_after_done"},
+        ),
+    ],
+    ids=lambda it: getattr(it, "name", ""),
+)  # fmt: skip
+def test_the_module_refuses_what_kvm_gets_wrong_and_without_that_a_page_is_read_that_is_someone_elses(
+    kernels, alone, modules, both
+):
+    shown = [errors(mortal(SPEC, int(faults)))[0] for faults in (kernels, modules, kernels | modules)]
 
-    assert forbidden(space) == set()
-    assert set(space.outcomes) >= ALWAYS
-    assert (len(space.deadlocks), len(space.hopeless)) == (0, 0)
+    assert shown == [alone, set(), both]
+
+
+def test_an_hkid_is_leaked_where_a_vcpu_is_not_flushed_or_does_not_look_behind_its_mutex():
+    assert errors(mortal(SPEC, int(Fault.KEEP_VCPUS)))[0] == LEAKED
+    assert errors(mortal(terminated(), int(Fault.VM_DEAD_UNCHECKED)))[0] == REFUSED | LEAKED
 
 
 def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_the_s_ept_alone():
@@ -210,32 +215,6 @@ def test_a_fault_that_comes_behind_the_removal_of_guest_pages_maps_none():
     assert populated == {"v18": (Mirror.PRESENT, bits.Sept.PENDING), "v6_16": (0, bits.Sept.FREE)}
 
 
-PAIRS = [
-    (Fault.RECLAIM_EARLY, Fault.RECLAIM_IGNORES_STATE, "td_state_incorrect"),
-    (Fault.VCPUS_COME_BACK, Fault.ENTER_IGNORES_STATE, "td_state_incorrect"),
-    (Fault.TAKEN_FOR_UNFINALIZED, Fault.REMOVE_IGNORES_STATE, "tracking_not_done"),
-]
-
-
-@pytest.mark.parametrize(("kernels", "modules", "refused"), PAIRS, ids=lambda it: getattr(it, "name", it))
-def test_the_module_refuses_what_the_kernel_gets_wrong_and_without_that_a_page_is_read_that_is_someone_elses(
-    kernels, modules, refused
-):
-    alone, hidden = searched(mortal(SPEC, int(kernels))), searched(mortal(SPEC, int(modules)))
-    both = searched(mortal(SPEC, int(kernels | modules)))
-
-    assert refused in alone.outcomes
-    assert "use_after_remove" not in alone.outcomes
-    assert forbidden(hidden) == set()
-    assert "use_after_remove" in both.outcomes
-
-
-def test_an_hkid_is_leaked_where_a_vcpu_is_not_flushed():
-    space = searched(mortal(SPEC, int(Fault.KEEP_VCPUS)))
-
-    assert {"flushvp_not_done", "hkid_leaked"} <= set(space.outcomes)
-
-
 @pytest.mark.parametrize(("more", "stale"), [(Fault(0), False), (Fault.NO_FLUSH_ON_SWITCH, True)])
 def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflushdone_cares_for_vcpus(more, stale):
     faults = int(Fault.KEEP_VCPUS | Fault.FLUSHDONE_IGNORES_VCPUS | more)
@@ -255,30 +234,12 @@ def test_the_flush_on_a_switch_guards_the_next_td_where_neither_kernel_nor_vpflu
     assert seen(run) <= {"use_after_remove"}
 
 
-def terminated(faults: int = 0) -> Rules:
-    """KVM_TDX_TERMINATE_VM in the merged order."""
-    return mortal(V6_16, faults)._replace(hkid_free=int(HkidFree.TERMINATE))
-
-
-def test_a_td_is_terminated_beside_the_ioctls_of_its_vcpus_where_these_look_behind_their_mutex():
-    found = explore(*of_flow(terminated()), SMALL, threads=1)
-
-    assert (found.states, found.complete) == (31306, True)
-    assert {*found.outcomes, *found.broken} <= ALWAYS | {"fault_retried", "flushvp_not_done"}
-
-
-def test_an_ioctl_that_waited_for_its_mutex_adds_a_page_to_a_td_without_keys_unless_it_looks_again():
-    wrong = explore(*of_flow(terminated(int(Fault.VM_DEAD_UNCHECKED))), SMALL, threads=1)
-
-    assert {"td_state_incorrect", "hkid_leaked"} <= wrong.outcomes.keys()
-
-
 @pytest.mark.parametrize(
     ("state", "status"),
     [(TdState.RUNNABLE, STATE_INCORRECT), (TdState.TD_BLOCKED, NO_KEYS), (TdState.TD_TEARDOWN, NO_KEYS)],
 )
 def test_a_page_that_is_added_beside_the_end_of_a_td_finds_its_keys_or_is_refused(state, status):
-    m = Machine(rules=terminated())
+    m = Machine(rules=mortal(terminated()))
     m["td_state"], m["sept"] = state, bits.Sept.MAPPED
     aug = of_a_td_that_goes("mem_add_alive", m.lay.pages, 9)
     m.words[m.lay.sept + m.lay.pages * m.lay.page_stride] = bits.Sept.NL_MAPPED
@@ -289,7 +250,7 @@ def test_a_page_that_is_added_beside_the_end_of_a_td_finds_its_keys_or_is_refuse
 
 
 def test_all_mutexes_are_had_or_none_and_each_try_is_behind_a_signal_to_the_vcpus():
-    run = stepped(terminated(), Size(2, 1, 1))
+    run = stepped(mortal(terminated()), Size(2, 1, 1))
     run.words[run.lay.vcpu_mutex + run.lay.vcpu_stride] = 1  # of vCPU 1, by its own thread
     run.until("zapper 0", "live.zaps")
     run.step("zapper 0", 0)

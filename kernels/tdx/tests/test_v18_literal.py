@@ -4,18 +4,17 @@ a second AUG of the same page tried again.
 
 import pytest
 
-from kernels.search.explore import explore
 from kernels.search.schedule import Schedule
 from kernels.tdx import bits
 from kernels.tdx.kvm.busy import gives_up
 from kernels.tdx.module.sept import mem_add
-from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Busy, Fault, Flow, Rules, tries
+from kernels.tdx.protocol import Size
+from kernels.tdx.rules import Busy, Fault, Flow, tries
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.driver import answered, enter, page_state, seen, stepped
 from kernels.tests.orders import SPEC, V18, busy, two_levels
 from kernels.tests.single_calls import STATE_INCORRECT, Machine, kept
-from kernels.tests.witnesses import ALWAYS_LEGAL
+from kernels.tests.witnesses import errors
 
 EXACT = (
     busy(tries(17, exact=True), "block") | busy(Busy.SPIN_EXACT, "remove") | busy(Busy.HAND_UP_EXACT, "aug", "sept_add")
@@ -31,37 +30,20 @@ BLOCK = "mem_range_block.try_lock_exclusive_tree_lock"
 REMOVE = "mem_page_remove.try_lock_shared_tree_lock"
 
 
-def by_seamcall(block: int, remove: int) -> set[str]:
-    """What happens where two zappers meet at the tree, with these policies for BUSY."""
-    rules = V18._replace(**busy(block, "block"), **busy(remove, "remove"))
-    return {*explore(*of_flow(rules), Size(1, 2, 2, 2), liveness=False).outcomes} - ALWAYS_LEGAL
-
-
-def start(rules: Rules, zappers: int) -> Schedule:
-    """A vCPU and some zappers, a page to each, which count the statuses that they see."""
-    return stepped(rules, Size(vcpus=1, zappers=zappers, pages=zappers, tlb_entries=zappers))
-
-
-def in_accept() -> Schedule:
-    """The page has been shot down and is pending; the guest accepts it and holds the lock of its entry."""
-    run = start(LITERAL, 1)
-    run.until("zapper 0", "populate.store_release_mirror")
-    enter(run)
-    run.step("vcpu 0", 1)
-    run.until("vcpu 0", "mem_page_accept.load_acquire_sept")
-    return run
-
-
 def with_the_tree_taken(at: str) -> Schedule:
     """Zapper 0 stands at its BLOCK or its REMOVE of page 0, zapper 1 in the midst of BLOCK of page 1."""
-    run = start(UNLOCKED, 2)
+    run = stepped(UNLOCKED, Size(1, 2, 2, 2))
     run.until("zapper 0", at, {"claim_page.any_page": 0})
     run.until("zapper 1", "mem_range_block.load_acquire_sept", {"claim_page.any_page": 1})
     return run
 
 
 def test_block_that_meets_an_accept_is_told_busy_with_operand_rcx_and_the_vm_is_dead():
-    run = in_accept()
+    run = stepped(LITERAL, Size(1, 1))
+    run.until("zapper 0", "populate.store_release_mirror")
+    enter(run)
+    run.step("vcpu 0", 1)
+    run.until("vcpu 0", "mem_page_accept.load_acquire_sept")  # the guest holds the lock of the entry
     run.until("zapper 0", "end")
 
     assert answered(run, Leaf.TDH_MEM_RANGE_BLOCK, Status.BUSY_RCX, "zapper 0") == 1
@@ -78,17 +60,6 @@ def test_remove_tries_again_for_as_long_as_the_tree_is_taken():
     run.until("zapper 1", "kick.next_vcpu")
     run.until("zapper 0", "populate.store_release_owner")
     assert page_state(run) == bits.Sept.FREE
-
-
-def test_block_tries_again_while_the_tree_is_taken():
-    run = with_the_tree_taken(BLOCK)
-    run.until("zapper 0", "seamcall_until.gives_up")
-    run.step("zapper 0", 0)
-    run.until("zapper 1", "kick.next_vcpu")
-    run.until("zapper 0", "kick.next_vcpu")
-
-    assert page_state(run) == bits.Sept.BLOCKED
-    assert seen(run) == {"operand_busy"}
 
 
 def test_the_eagain_of_block_is_an_error_with_mmu_lock_held_for_write():
@@ -108,10 +79,8 @@ def test_a_race_gives_up_behind_the_first_try_and_sixteen_more():
 
 
 def test_under_mmu_lock_nothing_but_an_accept_brings_it_down():
-    found = explore(*of_flow(LITERAL), Size(1, 1), threads=1, liveness=False)
-
-    assert found.outcomes.keys() - ALWAYS_LEGAL == {"busy_given_up"}
-    assert explore(*of_flow(LITERAL._replace(shootdowns=1)), Size(2, 1), threads=1).outcomes.keys() <= ALWAYS_LEGAL
+    assert errors(LITERAL)[0] == {"busy_given_up"}
+    assert errors(LITERAL, Size(2, 1), liveness=True, shootdowns=1)[0] == set()
 
 
 @pytest.mark.parametrize(
@@ -133,48 +102,29 @@ def test_aug_tells_an_entry_that_is_pending_with_the_same_page_from_any_other(en
     assert (m["sept"], m["tree_lock"]) == (entry, 0)
 
 
-def two_that_add(rules: Rules = TWICE) -> Schedule:
-    """Both vCPUs have found the page's SPTE not present, and vCPU 0 has added the page."""
+@pytest.mark.parametrize(
+    ("rules", "accepted", "shown", "state", "bugged"),
+    [
+        (TWICE, False, "fault_retried", bits.Sept.PENDING, 0),
+        (TWICE, True, "entry_state_incorrect", bits.Sept.MAPPED, 1),
+        (TWICE._replace(**busy(Busy.HAND_UP, "aug", "sept_add")), False, "entry_state_incorrect", bits.Sept.PENDING, 1),
+    ],
+    ids=["pending", "accepted by then", "for whoever does not look at the entry"],
+)
+def test_a_second_aug_of_a_page_is_retried_where_it_finds_it_pending_and_else_kvm_bug_on(
+    rules, accepted, shown, state, bugged
+):
     run = stepped(rules, Size(vcpus=2, zappers=1))
     run.words[run.lay.sept + run.lay.page_stride] = bits.Sept.NL_MAPPED | bits.RWX | bits.SVE | 1 << bits.HPA_SHIFT
     run.words[run.lay.mirror + run.lay.page_stride] = bits.Mirror.PRESENT
     for vcpu in ("vcpu 0", "vcpu 1"):
         run.until(vcpu, "mem_add.try_lock_shared_tree_lock", {"guest.reads_before_tick": 1})
     run.until("vcpu 0", "handle_ept_violation.read_unlock_mmu_lock")
-    return run
-
-
-def test_a_second_aug_of_a_page_that_is_pending_is_a_fault_that_is_retried():
-    run = two_that_add()
-    run.until("vcpu 1", "vcpu.store_seq_cst_mode")
-
-    assert answered(run, Leaf.TDH_MEM_PAGE_AUG, Status.EPT_ENTRY_STATE_INCORRECT, "vcpu 1") == 1
-    assert seen(run) == {"fault", "fault_retried"}
-    assert (page_state(run), run.words[run.lay.vm_bugged]) == (bits.Sept.PENDING, 0)
-
-
-def test_a_second_aug_of_a_page_that_is_accepted_by_then_is_kvm_bug_on():
-    run = two_that_add()
-    choices = {"guest.reads_before_tick": 1}
-    run.until("vcpu 0", "mem_accept.unlock_entry_sept", choices)
-    run.step("vcpu 0")
-    run.until("vcpu 1", "handle_ept_violation.read_unlock_mmu_lock")
-    run.step("vcpu 1")
-    run.step("vcpu 1")
-
-    assert seen(run) == {"fault", "entry_state_incorrect"}
-    assert (page_state(run), run.words[run.lay.vm_bugged]) == (bits.Sept.MAPPED, 1)
-
-
-def test_a_second_aug_of_a_pending_page_is_kvm_bug_on_for_whoever_does_not_look_at_the_entry():
-    run = two_that_add(TWICE._replace(**busy(Busy.HAND_UP, "aug", "sept_add")))
+    if accepted:
+        run.until("vcpu 0", "mem_accept.unlock_entry_sept", {"guest.reads_before_tick": 1})
+        run.step("vcpu 0")
     run.until("vcpu 1", "vm_is_dead.load_acquire_vm_bugged")
 
-    assert seen(run) == {"fault", "entry_state_incorrect"}
-    assert run.words[run.lay.vm_bugged] == 1
-
-
-def test_busy_of_block_and_busy_of_remove_have_a_policy_each():
-    assert by_seamcall(Busy.SPIN, Busy.SPIN) == set()
-    assert by_seamcall(Busy.BUG, Busy.SPIN) == {"busy_given_up"}
-    assert by_seamcall(Busy.SPIN, Busy.BUG) == {"busy_given_up"}
+    assert answered(run, Leaf.TDH_MEM_PAGE_AUG, Status.EPT_ENTRY_STATE_INCORRECT, "vcpu 1") == 1
+    assert seen(run) == {"fault", shown}
+    assert (page_state(run), run.words[run.lay.vm_bugged]) == (state, bugged)

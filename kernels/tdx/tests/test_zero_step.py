@@ -22,9 +22,9 @@ GUEST = "guest.reads_before_tick"
 FIRST_PAGE = 1 << bits.HPA_SHIFT
 
 
-def start(rules: Rules = STEPPING, vcpus: int = 1) -> Schedule:
-    """Such vCPUs, one zapper that takes no step, one page that nobody has mapped."""
-    return stepped(rules, Size(vcpus=vcpus, zappers=1))
+def start(rules: Rules = STEPPING) -> Schedule:
+    """A vCPU, a zapper that takes no step, one page that nobody has mapped."""
+    return stepped(rules, Size(vcpus=1, zappers=1))
 
 
 def put(run: Schedule, entry: int) -> None:
@@ -73,43 +73,22 @@ def test_an_ept_violation_behind_six_at_the_same_instruction_lists_its_page() ->
     assert counted == [*((n, 0) for n in range(1, 7)), (6, 1)]
 
 
-def test_an_instruction_that_succeeds_takes_back_what_was_counted() -> None:
+@pytest.mark.parametrize(
+    ("entry", "faults", "behind"),
+    [(Sept.MAPPED | RWX, 7, "next_instruction.next_page"), (Sept.PENDING, 6, "mem_accept.load_acquire_sept")],
+    ids=["it succeeds", "its #VE handler accepts"],
+)
+def test_what_was_counted_is_taken_back_once_the_instruction_is_another(entry: int, faults: int, behind: str) -> None:
     run = start()
     freeze(run)
-    for _ in range(7):
+    for _ in range(faults):
         stay(run)
-    put(run, Sept.MAPPED | RWX | FIRST_PAGE)
-
+    put(run, entry | FIRST_PAGE)
     enter(run)
     run.step("vcpu 0", 1)
-    run.until("vcpu 0", "next_instruction.next_page", {GUEST: 1})
+    run.until("vcpu 0", behind, {GUEST: 1})
 
     assert tracking(run) == (0, 0)
-
-
-def test_an_access_that_ends_in_accept_is_not_the_instruction_any_more() -> None:
-    run = start()
-    freeze(run)
-    for _ in range(6):
-        stay(run)
-    counted = tracking(run)
-    put(run, Sept.PENDING | FIRST_PAGE)
-
-    enter(run)
-    run.step("vcpu 0", 1)
-    run.until("vcpu 0", "mem_accept.load_acquire_sept", {GUEST: 1})
-
-    assert (counted, tracking(run)) == ((6, 0), (0, 0))
-
-
-def test_a_linux_td_that_touches_a_pending_page_is_killed() -> None:
-    run = start(STEPPING._replace(sept_ve_disable=1))
-    put(run, Sept.PENDING | FIRST_PAGE)
-
-    stay(run)
-
-    assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.SUCCESS) == 0
-    assert (seen(run), run.words[run.lay.vm_bugged]) == ({"access_before_accept"}, 1)
 
 
 @pytest.mark.parametrize(("accepts", "outcomes"), [(0, {"fault", "access_before_accept"}), (1, {"fault"})])
@@ -129,89 +108,37 @@ def test_a_linux_td_lives_with_a_page_that_it_accepts_first_and_not_with_one_tha
     assert seen(run) == outcomes
 
 
-def test_with_a_page_listed_the_entry_is_refused_while_the_tree_is_locked() -> None:
-    run = start()
-    run.words[run.lay.last_epf_gpa] = 1
-    run.words[run.lay.tree_lock] = 2
-
-    stay(run)
-
-    assert statuses(run, Leaf.TDH_VP_ENTER, Status.BUSY_SEPT_TREE) == 1
-    assert seen(run) == {"operand_busy", "zero_step_busy"}
-    assert (run.words[run.lay.tree_lock], run.words[run.lay.epoch_tracking]) == (2, ONE_EPOCH)
+NEWER = {"module": int(Module.TDX_1_5_24)}
+BUSY, FAULTS = {"operand_busy", "zero_step_busy"}, {"zero_step_fault"}
 
 
-def test_a_listed_page_that_still_faults_is_a_td_exit_without_an_entry() -> None:
-    run = start()
-    freeze(run)
-    run.words[run.lay.last_epf_gpa] = 1
+@pytest.mark.parametrize(
+    ("entry", "tree", "fields", "status", "held", "shown"),
+    [
+        (Sept.MAPPED | RWX, 0, {}, Status.SUCCESS, 1, set()),
+        (Sept.PENDING, 0, {}, Status.EPT_VIOLATION_EXIT, 1, FAULTS),
+        (Sept.FREE, 0, {}, Status.EPT_VIOLATION_EXIT, 1, FAULTS),
+        (Sept.MAPPED | RWX, 2, {}, Status.BUSY_SEPT_TREE, 2, BUSY),
+        (Sept.MAPPED | RWX, 2, NEWER, Status.SUCCESS, 4, set()),
+        (Sept.PENDING, 0, NEWER, Status.SUCCESS, 2, set()),
+        (Sept.PENDING, 0, {**NEWER, "sept_ve_disable": 1}, Status.EPT_VIOLATION_EXIT, 2, FAULTS),
+    ],
+)
+def test_a_vcpu_with_a_page_listed_comes_in_where_the_tree_is_had_and_the_page_faults_no_more(
+    entry: int, tree: int, fields: dict[str, int], status: Status, held: int, shown: set[str]
+) -> None:
+    """Modules from 1.5.24 on share the tree, and take a pending page for one that faults with SEPT_VE_DISABLE alone."""
+    run = start(STEPPING._replace(**fields))
+    put(run, entry | FIRST_PAGE)
+    run.words[run.lay.last_epf_gpa], run.words[run.lay.tree_lock] = 1, tree
+    if status != Status.BUSY_SEPT_TREE:
+        run.until("vcpu 0", "walk.load_acquire_sept")
+    held_then = int(run.words[run.lay.tree_lock])
+    run.until("vcpu 0", GUEST if status == Status.SUCCESS else "vcpu.store_release_mode")
 
-    stay(run)
-
-    assert statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT) == 1
-    assert seen(run) == {"zero_step_fault", "fault_retried"}
-    assert (run.words[run.lay.tree_lock], run.words[run.lay.epoch_tracking]) == (0, ONE_EPOCH)
-
-
-def test_a_listed_page_that_kvm_has_added_again_refuses_the_entry_for_as_long_as_nobody_accepts_it() -> None:
-    run = start()
-    freeze(run)
-    for _ in range(7):
-        stay(run)
-    put(run, Sept.PENDING | FIRST_PAGE)
-    run.words[run.lay.mirror] = Mirror.PRESENT
-
-    for _ in range(5):
-        stay(run)
-
-    assert statuses(run, Leaf.TDH_VP_ENTER, Status.SUCCESS) == 7
-    assert statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT) == 5
-    assert statuses(run, Leaf.TDG_MEM_PAGE_ACCEPT, Status.SUCCESS) == 0
-    assert (run.words[run.lay.tree_lock], run.words[run.lay.epoch_tracking]) == (0, ONE_EPOCH)
-
-
-@pytest.mark.parametrize(("ve_disable", "comes_in"), [(0, 1), (1, 0)])
-def test_a_module_from_1_5_24_on_lets_it_in_to_accept_but_for_a_td_without_ve(ve_disable: int, comes_in: int) -> None:
-    run = start(STEPPING._replace(module=int(Module.TDX_1_5_24), sept_ve_disable=ve_disable))
-    put(run, Sept.PENDING | FIRST_PAGE)
-    run.words[run.lay.mirror] = Mirror.PRESENT
-    run.words[run.lay.last_epf_gpa] = 1
-
-    run.until("vcpu 0", "zero_step_filter.unlock_shared_tree_lock")
-    held = int(run.words[run.lay.tree_lock])
-    run.until("vcpu 0", GUEST if comes_in else RESTS)
-
-    assert (held, statuses(run, Leaf.TDH_VP_ENTER, Status.SUCCESS)) == (2, comes_in)
-    assert statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT) == 1 - comes_in
-
-
-def test_another_vcpu_that_accepts_the_listed_page_lets_the_first_one_in() -> None:
-    run = start(vcpus=2)
-    put(run, Sept.PENDING | FIRST_PAGE)
-    run.words[run.lay.mirror] = Mirror.PRESENT
-    run.words[run.lay.last_epf_gpa] = 1
-    stay(run)
-    refused = statuses(run, Leaf.TDH_VP_ENTER, Status.EPT_VIOLATION_EXIT)
-
-    run.until("vcpu 1", "mem_accept.store_release_sept", {GUEST: 1})
-    run.step("vcpu 1")
-    enter(run)
-
-    assert (refused, statuses(run, Leaf.TDH_VP_ENTER, Status.SUCCESS)) == (1, 1)
-
-
-def test_a_listed_page_that_is_mapped_again_lets_the_vcpu_in_and_the_tree_go() -> None:
-    run = start()
-    put(run, Sept.MAPPED | RWX | FIRST_PAGE)
-    run.words[run.lay.last_epf_gpa] = 1
-
-    run.until("vcpu 0", "zero_step_filter.unlock_exclusive_tree_lock")
-    held = int(run.words[run.lay.tree_lock])
-    enter(run)
-
-    assert (held, run.words[run.lay.tree_lock]) == (1, 0)
-    assert bits.refcount_of(int(run.words[run.lay.epoch_tracking]), 1) == 1
-    assert seen(run) == set()
+    assert statuses(run, Leaf.TDH_VP_ENTER, status) == 1
+    assert (held_then, int(run.words[run.lay.tree_lock]), seen(run)) == (held, tree, shown)
+    assert bits.refcount_of(int(run.words[run.lay.epoch_tracking]), 1) == (status == Status.SUCCESS)
 
 
 def test_v6_16_tries_a_fault_again_in_the_host_where_others_enter_again() -> None:
@@ -250,16 +177,6 @@ def test_an_entry_that_is_only_locked_starts_the_count_of_standing_back_again() 
     run.until("vcpu 0", GUEST, {GUEST: 1}, most=5)
 
     assert run.words[run.lay.hp_lock_busy] == 0
-
-
-def test_the_host_that_gets_the_entry_takes_its_priority_back() -> None:
-    run = start()
-    put(run, Sept.FREE | HP)
-
-    stay(run)
-
-    assert bits.state_of(int(run.words[run.lay.sept])) == Sept.PENDING
-    assert not run.words[run.lay.sept] & HP
 
 
 def searched(rules: Rules, *, accepted: int = 0, **fields: int) -> Space:
