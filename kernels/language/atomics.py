@@ -1,14 +1,15 @@
 """Real atomics on int64 words, memory order in the name, and what else only a machine can do.
 
 Every access to a word that another actor writes goes through these. A function here is its meaning, as Python runs it:
-where one step is taken at a time that is enough. Beside it stands what is emitted in its place
-(`kernels/language/llvm.py`): an LLVM atomic, which processes race, and for step machines a plain access, which needs no
-lock prefix; which word that was of is noted, as a search asks what a step depends on.
+where one step is taken at a time that is enough. Beside it stands what is emitted in its place, an LLVM atomic
+(`kernels/language/llvm.py`). A step machine notes besides of which word it was, as a search asks what a step depends
+on.
 """
 
+import functools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from kernels.language import llvm
 from kernels.language.llvm import (
@@ -23,70 +24,58 @@ from kernels.language.llvm import (
 MEMBARRIER, TGKILL = map(system_call_number, ("membarrier", "tgkill"))
 
 
-class Access(NamedTuple):
-    """What emits it: as processes race it, and as a step machine has it."""
-
-    raced: Emit
-    plain: Emit
-
-
-ACCESSES: dict[Any, Access] = {}  # of `(words, index, *operands)`
+ACCESSES: dict[Any, Emit] = {}  # of `(words, index, *operands)`
 INSTRUCTIONS: dict[Any, Instruct] = {}  # of what touches no word
 
 
-def _access(raced: Emit, plain: Emit) -> Callable[[Callable[..., Any]], Any]:
+def _emitted(table: dict[Any, Any], emit: Any) -> Callable[[Callable[..., Any]], Any]:
     def mark(body: Callable[..., Any]) -> Any:
-        ACCESSES[body] = Access(raced, plain)
+        table[body] = emit
         return body
 
     return mark
 
 
-def _instruction(emit: Instruct) -> Callable[[Callable[..., Any]], Any]:
-    def mark(body: Callable[..., Any]) -> Any:
-        INSTRUCTIONS[body] = emit
-        return body
-
-    return mark
+_access, _instruction = functools.partial(_emitted, ACCESSES), functools.partial(_emitted, INSTRUCTIONS)
 
 
-@_access(llvm.atomic_load("monotonic"), llvm.plain_load)
+@_access(llvm.atomic_load("monotonic"))
 def load_relaxed(words: Any, index: int) -> int:
     """The word, with no order: only its value is asked for."""
     return int(words[index])
 
 
-@_access(llvm.atomic_load("acquire"), llvm.plain_load)
+@_access(llvm.atomic_load("acquire"))
 def load_acquire(words: Any, index: int) -> int:
     """The word; what its writer did before its release is seen after this."""
     return int(words[index])
 
 
-@_access(llvm.atomic_load("seq_cst"), llvm.plain_load)
+@_access(llvm.atomic_load("seq_cst"))
 def load_seq_cst(words: Any, index: int) -> int:
     """The word, in the one order of all seq_cst accesses."""
     return int(words[index])
 
 
-@_access(llvm.atomic_store("monotonic"), llvm.plain_store)
+@_access(llvm.atomic_store("monotonic"))
 def store_relaxed(words: Any, index: int, value: int) -> None:
     """Write the word, with no order."""
     words[index] = value
 
 
-@_access(llvm.atomic_store("release"), llvm.plain_store)
+@_access(llvm.atomic_store("release"))
 def store_release(words: Any, index: int, value: int) -> None:
     """Write the word after everything this actor did before."""
     words[index] = value
 
 
-@_access(llvm.atomic_store("seq_cst"), llvm.plain_store)
+@_access(llvm.atomic_store("seq_cst"))
 def store_seq_cst(words: Any, index: int, value: int) -> None:
     """Write the word and wait until it is visible (x86: xchg; Linux: smp_store_mb)."""
     words[index] = value
 
 
-@_access(llvm.atomic_modify("xchg"), llvm.plain_modify("xchg"))
+@_access(llvm.atomic_modify("xchg"))
 def exchange_seq_cst(words: Any, index: int, value: int) -> int:
     """Write the word; returns what it held."""
     old = int(words[index])
@@ -94,7 +83,7 @@ def exchange_seq_cst(words: Any, index: int, value: int) -> int:
     return old
 
 
-@_access(llvm.atomic_modify("add"), llvm.plain_modify("add"))
+@_access(llvm.atomic_modify("add"))
 def fetch_add_seq_cst(words: Any, index: int, value: int) -> int:
     """Add to the word, wrapping (x86: lock xadd); returns what it held."""
     old = int(words[index])
@@ -102,7 +91,7 @@ def fetch_add_seq_cst(words: Any, index: int, value: int) -> int:
     return old
 
 
-@_access(llvm.atomic_modify("or"), llvm.plain_modify("or"))
+@_access(llvm.atomic_modify("or"))
 def fetch_or_seq_cst(words: Any, index: int, value: int) -> int:
     """Set bits of the word (x86: lock or, lock bts); returns what it held."""
     old = int(words[index])
@@ -110,7 +99,7 @@ def fetch_or_seq_cst(words: Any, index: int, value: int) -> int:
     return old
 
 
-@_access(llvm.atomic_modify("and"), llvm.plain_modify("and"))
+@_access(llvm.atomic_modify("and"))
 def fetch_and_seq_cst(words: Any, index: int, value: int) -> int:
     """Keep only these bits of the word (x86: lock and, lock btr); returns what it held."""
     old = int(words[index])
@@ -118,7 +107,7 @@ def fetch_and_seq_cst(words: Any, index: int, value: int) -> int:
     return old
 
 
-@_access(llvm.atomic_compare, llvm.plain_compare)
+@_access(llvm.atomic_compare)
 def compare_exchange_seq_cst(words: Any, index: int, expected: int, value: int) -> int:
     """Write `value` if the word holds `expected` (x86: lock cmpxchg); returns what it held."""
     old = int(words[index])
@@ -130,13 +119,13 @@ def compare_exchange_seq_cst(words: Any, index: int, expected: int, value: int) 
 SHARED_ACCESSES = frozenset(ACCESSES)
 
 
-@_access(llvm.plain_load, llvm.plain_load)
+@_access(llvm.plain_load)
 def own(words: Any, index: int) -> int:
     """A word that no other actor writes: its TLB, its epoch, its tally."""
     return int(words[index])
 
 
-@_access(llvm.plain_store, llvm.plain_store)
+@_access(llvm.plain_store)
 def set_own(words: Any, index: int, value: int) -> None:
     """Write a word that no other actor reads for a decision."""
     words[index] = value
@@ -218,12 +207,12 @@ def end_process(code: int) -> None:
     """_exit(2): this process ends here."""
 
 
-@_access(llvm.prefetch(1), llvm.prefetch(1))
+@_access(llvm.prefetch(1))
 def prefetch_write(words: Any, index: int) -> None:
     """Ask for the word's line, to write it soon; waits for nothing."""
 
 
-@_access(llvm.prefetch(0), llvm.prefetch(0))
+@_access(llvm.prefetch(0))
 def prefetch_read(words: Any, index: int) -> None:
     """Ask for the word's line, to read it soon; waits for nothing."""
 

@@ -6,7 +6,8 @@ here is checked against the same source run by Python.
 The language: int64 locals, if, while, for over a range or a table, arithmetic, comparisons, min, max, abs; an address
 is an int64, too, and `words[index]` the word behind it; a record is the address of its fields. A function may return
 several values. Anything else is an error with the function's name. It is what `kernels/language/machine.py` writes,
-what functions marked `op`, `local` and `choice` hold, and what the rounds of a search are written in.
+what functions marked `op`, `local` and `choice` hold, and what the rounds of a search and the loops that measure a
+machine are written in.
 """
 
 import ast
@@ -47,8 +48,8 @@ class Native:
         """`source` defines functions of the environment and more; `values` is what the names in it mean; `into` is the
         module that they go into, if not one of their own.
 
-        `records`: the fields of parameters that are one, by name. Accesses are plain ones that are noted, or with
-        `raced` what processes and threads race with; then every function that is called is compiled, else marked ones.
+        `records`: the fields of parameters that are one, by name. Accesses are noted, but with `raced`, where every
+        function that is called is compiled, else marked ones alone.
         `linked`: by function, what is called in its place, a function or the name of one of the source.
         """
         self.module = into or ir.Module("integers")

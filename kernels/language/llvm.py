@@ -39,22 +39,6 @@ def plain_store(builder: Any, at: Any, values: list[Any]) -> None:
     builder.store(values[0], at)
 
 
-def plain_modify(operation: str) -> Emit:
-    def emit(builder: Any, at: Any, values: list[Any]) -> Any:
-        old = builder.load(at)
-        combine = {"add": builder.add, "or": builder.or_, "and": builder.and_, "xchg": lambda _, new: new}[operation]
-        builder.store(combine(old, values[0]), at)
-        return old
-
-    return emit
-
-
-def plain_compare(builder: Any, at: Any, values: list[Any]) -> Any:
-    old = builder.load(at)
-    builder.store(builder.select(builder.icmp_signed("==", old, values[0]), values[1], old), at)
-    return old
-
-
 def atomic_load(order: str) -> Emit:
     return lambda builder, at, values: builder.load_atomic(at, order, 8)
 

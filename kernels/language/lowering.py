@@ -324,9 +324,7 @@ class Body:
         words, (index, *others) = self.pointer(arguments[0]), map(self.value, arguments[1:])
         if not self.native.raced and not _is_its_place(arguments[1]):
             note_seen(self.builder, words, index)
-        raced, plain = ACCESSES[primitive]
-        emit = raced if self.native.raced else plain
-        return _or_nothing(emit(self.builder, self.builder.gep(words, [index]), others))
+        return _or_nothing(ACCESSES[primitive](self.builder, self.builder.gep(words, [index]), others))
 
     def inner(self, key: Any, arguments: list[ast.expr]) -> Any:
         """A call of one that is compiled here, too."""

@@ -93,7 +93,7 @@ def emitted(emit: Any, result: ir.Type, arguments: list[ir.Type]) -> ir.Module:
 
 def primitive(name: str) -> ir.Module:
     """A primitive as processes race it; its result, where it has one, is used."""
-    access = atomics.ACCESSES[getattr(atomics, name)].raced
+    access = atomics.ACCESSES[getattr(atomics, name)]
     result = ir.VoidType() if name.startswith(("store", "set")) else I64
     arguments = [I64.as_pointer(), *[I64] * operands(name)]
     return emitted(lambda builder, given: access(builder, given[0], given[1:]), result, arguments)
