@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from numba import njit, types
+from numba.core import cgutils
 from numba.core.caching import _Cache as NumbaCache
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
@@ -22,6 +23,9 @@ from numba.np.arrayobj import make_array
 
 from kernels.language import cache
 from kernels.language.compile import Native, digest_of, uninterrupted
+from kernels.language.llvm import I64
+from kernels.language.lowering import number_of
+from kernels.layout import Actor
 
 Records = Mapping[str, tuple[str, ...]]
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
@@ -64,8 +68,12 @@ def runnable(file: str, source: str, name: str, values: Mapping[str, Any], recor
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             made = Native(records, source, values, raced=True, into=builder.module)
             arrays = zip(signature.args, args, strict=True)
-            given = [make_array(kind)(context, builder, it).data for kind, it in arrays]
-            return builder.call(made.function(name), given)
+            *given, actor = [make_array(kind)(context, builder, it).data for kind, it in arrays]
+            own = cgutils.alloca_once(builder, I64, size=len(Actor._fields))
+            # A copy of who it is stays in registers; memory would be read anew behind every acquire.
+            for place in map(number_of, range(len(Actor._fields))):
+                builder.store(builder.load(builder.gep(actor, [place])), builder.gep(own, [place]))
+            return builder.call(made.function(name), [*given, own])
 
         return types.int64(words, lay, rules, me), codegen
 
