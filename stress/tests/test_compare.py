@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from results.kinds.bench.compare import LATER
 from results.kinds.exploration import document
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
 from results.tests.builders.exploration import explored
+from scenarios.models import Scenario
 from stress.tests.command import Command
 
 
@@ -112,3 +114,17 @@ def test_results_of_two_kinds_are_refused(here: Command, stored: Path) -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "not comparable: A is a bench, B is a selftest; give two results of one kind" in done.stderr
+
+
+# What a scenario had when results were first compared, or what has no part in it.
+FIRST = {
+    "name", "title", "source", "why", "shows", "orderings", "matrix", "vcpus", "zappers", "pages", "tlb_entries", "reads",
+    "tick_us", "gap", "duration_s", "warmup_s", "rate", "shootdowns", "seed", "workers", "watchdog_s",
+}  # fmt: skip
+
+
+def test_every_key_that_a_scenario_has_had_since_is_held_for_what_it_was_before_it_came() -> None:
+    scenario = Scenario(name="any", orderings=("spec",), vcpus=2, zappers=1).model_dump(mode="json")
+    later = {key: value for key, value in scenario.items() if key not in FIRST}
+
+    assert later | {"placement": "mixed"} == LATER

@@ -145,6 +145,7 @@ LATER = {
     "flow": "shootdown", "module": "tdx", "batch": 1, "resched": False, "shared_pages": 0, "shared_flush": "request",
     "sept_ve_disable": False, "storm_us": 0, "start_offset": "", "yields": {}, "delays": {}, "placement": "mixed",
     "memslot_zap": "none", "lps": 2, "epf_threshold": 6, "hp_lock_timeout": 100, "kick_by": "word", "costs": {},
+    "aging": False, "ioctls": "init_vcpu+init_mem_region+finalize+punch_hole+delete_slot",
 }  # fmt: skip
 MOST_TOLD = 4
 FEW = "too few rounds to rank"
