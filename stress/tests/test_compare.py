@@ -118,8 +118,8 @@ def test_results_of_two_kinds_are_refused(here: Command, stored: Path) -> None:
 
 # What a scenario had when results were first compared, or what has no part in it.
 FIRST = {
-    "name", "title", "source", "why", "shows", "orderings", "matrix", "vcpus", "zappers", "pages", "tlb_entries", "reads",
-    "tick_us", "gap", "duration_s", "warmup_s", "rate", "shootdowns", "seed", "workers", "watchdog_s",
+    "name", "title", "source", "why", "shows", "orderings", "matrix", "vcpus", "zappers", "pages", "tlb_entries",
+    "reads", "tick_us", "gap", "duration_s", "warmup_s", "rate", "shootdowns", "seed", "workers", "watchdog_s",
 }  # fmt: skip
 
 
