@@ -108,7 +108,7 @@ def subtitle(result: Mapping[str, Any]) -> str:
         f"{plural(scenario.get('pages', 0), 'page')}",
     ]
     if has_part(scenario.get("flow", "shootdown"), Flow.BATCH):
-        parts.append(f"batches of {plural(scenario['batch'], 'page')}")
+        parts.append(f"batches of {plural(scenario.get('batch', 1), 'page')}")
     if scenario.get("rate"):
         parts.append(f"open loop at {scenario['rate']:,.10g} shootdowns/s")
     parts += conditions(scenario, result.get("runs", ()), ("pages", "batch", "rate"))

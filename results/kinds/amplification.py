@@ -78,7 +78,7 @@ def factor_per_s(base: Measured, amplified: Measured) -> tuple[float | None, flo
     """The same of how often it is shown a second, by which settings are ranked: a setting can cost more shootdowns than
     it makes tell.
     """
-    if not base["shootdowns"]:
+    if not (base["shootdowns"] and base["seconds"] and amplified["seconds"]):
         return None, 0.0, None
     pace = (amplified["shootdowns"] / amplified["seconds"]) / (base["shootdowns"] / base["seconds"])
     ratio, least, most = factor(base, amplified)
@@ -236,7 +236,8 @@ def _times(value: float) -> str:
 def _catch(one: Entry, cap_s: float) -> str:
     if not one.get("catches_s"):
         return "-"
-    return f"> {nanoseconds(cap_s * 1e9)}" if one["first_catch_s"] is None else nanoseconds(one["first_catch_s"] * 1e9)
+    caught_s = one.get("first_catch_s")
+    return f"> {nanoseconds(cap_s * 1e9)}" if caught_s is None else nanoseconds(caught_s * 1e9)
 
 
 def _below(entry: Entry) -> Iterator[Text]:

@@ -47,7 +47,7 @@ class _Conflict(Shape):
     lock: str
     holder: str | None
     second: Annotated[Second, Field(strict=False)]
-    parts: list[str]
+    parts: Annotated[list[str], Field(min_length=1)]
     states: Count
     steps: Count | None
     given_up_steps: Count | None
@@ -68,7 +68,7 @@ class _Explored(Shape):
 class ContractShape(DocumentShape):
     """The whole of contract.json."""
 
-    orderings: list[_Entry]
+    orderings: Annotated[list[_Entry], Field(min_length=1)]
     machines: dict[str, list[Any]]
     explored: _Explored
     left_out: list[str]
@@ -153,7 +153,10 @@ def contract_table(document: Entry) -> Table:
     order = {name: place for place, name in enumerate(LEAF_NAMES.values())}
     rows, marked, before = list[tuple[str, ...]](), set[int](), ("", True)
     differ = {key: len({one[key]["second"] if key in one else None for one in found}) > 1 for key in keys}
-    for key in sorted(keys, key=lambda key: (not differ[key], order[key[0]], key[1], order.get(key[2], len(order)))):
+    last = len(order)
+    for key in sorted(
+        keys, key=lambda key: (not differ[key], order.get(key[0], last), key[1], order.get(key[2], last))
+    ):
         leaf, lock, holder = key
         if holder is None and (leaf, lock) in taken:
             continue

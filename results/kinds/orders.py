@@ -57,7 +57,7 @@ class Tier(NamedTuple):
     zappers: int
     pages: int
     shootdowns: int
-    liveness: bool
+    liveness: bool = False
     tlb_entries: int = 1
 
     @property
@@ -153,7 +153,7 @@ def _kind(kind: str, entries: Sequence[Mapping[str, Any]]) -> Kind:
     lengths = [min(found.values()) for one in entries if (found := one["witness_steps"].get(AS_IS))]
     stale = Counter(variant for one in entries for variant in one["stale_in"])
     unsettled = Counter(variant for one in entries for variant in one["stale_open_in"])
-    machines = {Tier(**one["decided"], liveness=False): None for one in entries if one["decided"]}
+    machines = {Tier(**one["decided"]) for one in entries if one["decided"]}
     return Kind(
         kind, len(entries), {variant: stale[variant] for variant in VARIANTS},
         {variant: unsettled[variant] for variant in VARIANTS}, (min(lengths), max(lengths)) if lengths else None,

@@ -105,8 +105,8 @@ def _how(atlas: Document) -> Iterator[str]:
         f"MACHINE alone, within {bounds}, open where that is too little. MACHINE: the first that shows "
         "something forbidden, of:"
     )
-    for number, machine in enumerate(atlas["machines"], start=1):
-        yield f"  {number}  {Tier(**machine).words}{'; livelocks too' if machine['liveness'] else ''}"
+    for number, machine in enumerate((Tier(**one) for one in atlas["machines"]), start=1):
+        yield f"  {number}  {machine.words}{'; livelocks too' * machine.liveness}"
     stale = sum(AFTER_DONE in one["witness_steps"].get(AS_IS, {}) for one in atlas["orders"])
     if not explored["complete"]:
         yield "Orders are open where the search was ended, or ran out of memory: see --memory."

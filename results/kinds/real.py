@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -33,8 +33,15 @@ class _Run(RacedShape):
     vcpus_entered: Count
     met: _Met
     latency_ns: dict[Annotated[str, Field(pattern=rf"^({MET}|{HELD}[0-9]+)$")], PhaseShape]
+    vcpu_ns: dict[str, PhaseShape] = Field(default_factory=dict)
     interrupts: dict[str, int]
     kvm: dict[str, Count] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _latency_of_those_that_met_a_vcpu(self) -> "_Run":
+        if MET not in self.latency_ns:
+            raise ValueError(f"expected {MET} in latency_ns, found none")
+        return self
 
 
 class _Scenario(ActorsShape):

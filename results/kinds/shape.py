@@ -15,6 +15,7 @@ from results.verdict import Verdict
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+AVerdict = Annotated[Verdict, Field(strict=False)]
 _A_FLOW = f"({'|'.join(map(flow_name, FLOWS))})"
 FlowName = Annotated[str, Field(pattern=f"^{_A_FLOW}([+]{_A_FLOW})*$")]  # parts, in any order
 
@@ -43,7 +44,7 @@ class SizeShape(ActorsShape):
 class JudgedShape(Shape):
     """What was said of what."""
 
-    verdict: Annotated[Verdict, Field(strict=False)]
+    verdict: AVerdict
     reason: str
 
 
@@ -53,6 +54,13 @@ class OrderingShape(JudgedShape):
     ordering: str
     expect: Literal["safe"] | list[str]
     otherwise_safe: bool = False
+
+
+class ParametersShape(Shape):
+    """What is shown of an ordering's own keys."""
+
+    faults: list[str] = []
+    shootdown: list[str] = []
 
 
 class CaveatShape(Shape):
@@ -139,10 +147,10 @@ class ExplorationShape(OrderingShape, SizeShape):
 
     title: str
     faults: list[str]
-    parameters: dict[str, Any] = {}
+    parameters: ParametersShape = ParametersShape()
     changed: dict[str, Any] = {}
     own: bool = True
-    flow: FlowName = "shootdown"
+    flow: FlowName
     tlb_entries: Count
     method: str
     seconds: Seconds
@@ -187,7 +195,7 @@ class SeveralShape(DocumentShape):
     """exploration.json of several orderings."""
 
     caveats: list[CaveatShape]
-    explorations: list[ExplorationShape]
+    explorations: Annotated[list[ExplorationShape], Field(min_length=1)]
     asked: list[str] = []
 
 
@@ -217,7 +225,7 @@ class _RacedOrder(Shape):
     name: str
     order: list[str]
     known: bool
-    verdicts: list[str]
+    verdicts: list[AVerdict]
     p50_ns: _Spread | None
     ratio: _Spread | None
     holm_p: Share | None
@@ -247,12 +255,16 @@ class _Explored(_Searched):
     decided: Count
 
 
+class _AtlasParameters(ParametersShape):
+    expect: Literal["safe"] | list[str]
+
+
 class AtlasShape(DocumentShape):
     """The whole of atlas.json."""
 
     caveats: list[CaveatShape]
     ordering: str
-    parameters: dict[str, Any]
+    parameters: _AtlasParameters
     steps: Annotated[list[str], Field(min_length=1)]
     machines: list[_Machine]
     variant_bytes: dict[str, Count]
@@ -264,8 +276,8 @@ class AtlasShape(DocumentShape):
     def _holds_together(self) -> "AtlasShape":
         if any(len(one.order) != len(self.steps) for one in self.orders):
             raise ValueError(f"expected orders of all {len(self.steps)} steps, found one of another length")
-        if "expect" not in self.parameters or not {"remove_without_tracking", "free_page"} <= set(self.variant_bytes):
-            raise ValueError("expected what the ordering is known for, and the bounds of both variants")
+        if not {"remove_without_tracking", "free_page"} <= set(self.variant_bytes):
+            raise ValueError("expected the bounds of both variants")
         known = [one.model_copy(update={"liveness": False}) for one in self.machines]
         if strange := [one for order in self.orders if (one := order.decided) and one not in known]:
             raise ValueError(f"expected orders decided on machines of the atlas, found {strange[0]!r}")
@@ -307,7 +319,7 @@ class MatrixShape(DocumentShape):
     """The whole of matrix.json."""
 
     orderings: list[_Named]
-    machines: dict[str, list[_MatrixMachine]]
+    machines: Annotated[dict[str, Annotated[list[_MatrixMachine], Field(min_length=1)]], Field(min_length=1)]
     verdicts: dict[str, str]
     explored: _Crossed
     summary: dict[str, Count]
@@ -321,6 +333,7 @@ class MatrixShape(DocumentShape):
         rows = {(pair.flow, pair.fault) for pair in self.pairs}
         names = {one.name for one in self.orderings}
         due = len(self.pairs) == len(rows) * len(names) and {pair.ordering for pair in self.pairs} == names
+        due = due and {one.ordering for one in self.heals} <= names
         if not due or not set(self.summary) <= set(self.verdicts):
             raise ValueError(f"expected each of {len(rows)} rows with each of {len(names)} orderings, once")
         return self
@@ -333,9 +346,19 @@ class _Measured(Shape):
     ci95: tuple[Share, Share] = Field(strict=False)
     per_s: Seconds
     seconds: Seconds
-    setting: str = ""
     first_catch_s: Seconds | None = None
     catches_s: list[Seconds | None] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _rate_in_its_interval(self) -> "_Measured":
+        low, high = self.ci95
+        if not low <= self.rate <= high or not high or (self.hits and not low):
+            raise ValueError(f"expected an interval that holds the rate {self.rate:g}, found {low:g} to {high:g}")
+        return self
+
+
+class _Best(_Measured):
+    setting: str
 
 
 class _Unexpected(Shape):
@@ -351,7 +374,7 @@ class _Amplified(OrderingShape):
     races: Count
     cap_s: Seconds
     without: _Measured
-    best: list[_Measured]
+    best: list[_Best]
     command: str | None
     seconds: Seconds
     unexpected: list[_Unexpected]

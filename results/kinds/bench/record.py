@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from results.figures import BY_ID
-from results.kinds.shape import HostShape, ScenarioShape
+from results.kinds.shape import CaveatShape, HostShape, ScenarioShape
 from results.numbers.statistics import clock_step_ns
 from results.store import trouble_by
 from results.verdict import Ending, Verdict
@@ -228,9 +228,9 @@ class Bench(Part):
     @model_validator(mode="after")
     def _holds_together(self) -> "Bench":
         """Whole rounds of known arms and points, on a machine and under a scenario that can be shown."""
-        for wrong in (trouble_by(HostShape, self.host), trouble_by(ScenarioShape, self.scenario)):
-            if wrong:
-                raise ValueError(wrong)
+        troubles = [trouble_by(HostShape, self.host), trouble_by(ScenarioShape, self.scenario)]
+        for wrong in filter(None, [*troubles, *(trouble_by(CaveatShape, one) for one in self.caveats)]):
+            raise ValueError(wrong)
         arms = [arm.arm for arm in self.arms]
         if arms[:2] != [REFERENCE, AGAIN] or len(set(arms)) < len(arms):
             raise ValueError(
@@ -238,8 +238,9 @@ class Bench(Part):
             )
         if self.sweep and not 0 < len(set(self.sweep.points)) == len(self.sweep.points) == len(self.sweep.values):
             raise ValueError("expected as many points as values in sweep, each once")
-        due = {(number, point, arm) for point in self.points for number in self._rounds_at(point) for arm in arms}
-        raced = [(race.round, race.point, race.arm) for race in self.rounds]
+        names = [(arm.arm, arm.ordering) for arm in self.arms]
+        due = {(number, point, *its) for point in self.points for number in self._rounds_at(point) for its in names}
+        raced = [(race.round, race.point, race.arm, race.ordering) for race in self.rounds]
         if len(raced) != len(due) or set(raced) != due:
             missing = next(iter(sorted(due - set(raced))), raced[-1] if raced else ())
             raise ValueError(f"expected whole rounds, each point and arm once, found another number of {missing}")

@@ -19,6 +19,7 @@ from results.kinds.shape import (
     DocumentShape,
     HostShape,
     OrderingShape,
+    ParametersShape,
     ScenarioShape,
     Seconds,
     Shape,
@@ -103,6 +104,7 @@ class RacedShape(OrderingShape, ActorsShape):
     ordering: Annotated[str, Field(min_length=1)]
     ending: Annotated[Ending, Field(strict=False)]
     notes: list[str]
+    perturbed: bool
     seconds: Seconds
     reads_per_s: Seconds
     shootdowns_per_s: Seconds
@@ -114,7 +116,6 @@ class RacedShape(OrderingShape, ActorsShape):
 class _Run(RacedShape):
     title: str
     shootdown: list[str]
-    perturbed: bool
     vcpus_entered: Count
     shootdowns: Count
     warmup_s: Seconds
@@ -125,7 +126,7 @@ class _Run(RacedShape):
     own_share: Share | None = None
     out_of_guest_share: Seconds | None = None
     perturbation: dict[str, Any] | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: ParametersShape = ParametersShape()
     changed: dict[str, Any] = Field(default_factory=dict)
     own: bool = True
     bug_on: Count = 0

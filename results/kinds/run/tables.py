@@ -246,7 +246,7 @@ def _notes(result: Mapping[str, Any]) -> Iterator[str]:
     if traced := [run["ordering"] for run in runs if run.get("trace")]:
         yield f"Traced, latency not to be compared with that of other runs: {', '.join(traced)}."
     if has_part(scenario.get("flow", "shootdown"), Flow.BATCH):
-        yield f"Times are of whole batches of {plural(scenario['batch'], 'page')}; all else is of pages."
+        yield f"Times are of whole batches of {plural(scenario.get('batch', 1), 'page')}; all else is of pages."
 
 
 def places_table(runs: Sequence[Run]) -> Table:

@@ -1,6 +1,9 @@
 """Every kind of result has the same faces, and is read back from its directory alone."""
 
 import json
+from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,7 @@ def test_a_result_is_of_the_kind_whose_file_is_there_and_has_every_face(tmp_path
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("run", 0), ("real", 1), ("bench", 0), ("exploration", 1), ("orders", 0), ("faults", 0), ("amplification", 0),
+        ("run", 6), ("real", 1), ("bench", 0), ("exploration", 1), ("orders", 0), ("faults", 0), ("amplification", 0),
         ("contract", 0), ("selftest", 6),
     ],
 )  # fmt: skip
@@ -52,6 +55,45 @@ def test_a_map_is_drawn_again_from_the_document_alone(tmp_path: Path, name: str,
 
     assert kind.draw(tmp_path, kind.read(tmp_path)) == ""
     assert {path.name for path in tmp_path.iterdir()} == {f"{stem}.json", f"{stem}.png", f"{stem}.svg"}
+
+
+def places(its: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The path to everything that a document holds, and what stands there."""
+    for key, value in its.items() if isinstance(its, dict) else enumerate(its) if isinstance(its, list) else ():
+        yield (*path, key), value
+        yield from places(value, (*path, key))
+
+
+def damaged(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The document with one field that is gone, of another kind, or odd; of entries that are alike only one."""
+    odd: tuple[Any, ...] = (..., "x", 7, 0, [], {})
+    kinds = {(*("*" if isinstance(key, int) else key for key in path), type(it)): path for path, it in places(document)}
+    for path in kinds.values():
+        for value in odd:
+            made = json.loads(json.dumps(document))
+            inner = reduce(getitem, path[:-1], made)
+            inner[path[-1]] = value
+            if value is ...:
+                del inner[path[-1]]
+            yield f"{path} {value}", made
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_whatever_field_is_damaged_is_refused_in_one_line_or_harms_nothing(tmp_path: Path, name: str) -> None:
+    harmed = list[str]()
+    for what, document in damaged(json.loads(json.dumps(DOCUMENTS[name]))):
+        kind = keep(tmp_path, name, document)
+        try:
+            found = kind.read(tmp_path)
+            faces = (kind.shown, kind.tables, kind.lines, kind.cases, kind.rows, kind.said)
+            seen = [list(face(found)) for face in faces], kind.suite(found), kind.exit_code(found)
+            harmed += [] if seen else [what]
+        except StoreError as refused:
+            harmed += [what] if "\n" in str(refused) else []
+        except Exception as error:
+            harmed.append(f"{what}: {error!r}")
+
+    assert harmed == []
 
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if name != "run"])
