@@ -13,18 +13,10 @@ from kernels.layout import LINE_WORDS, OUTCOME_COUNTS
 from kernels.search import frontier as store
 from kernels.search import moves
 from kernels.search.memory import check, memos, reserved, zeroed
-from kernels.search.schedule import Schedule
+from kernels.search.schedule import Move, Schedule
 from kernels.search.tables import compiled, is_a_choice
 
 SLICE_NS = 200_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One step of a schedule, as `Schedule.step` takes it."""
-
-    actor: str
-    chosen: int
 
 
 @dataclass(frozen=True, slots=True)

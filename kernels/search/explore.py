@@ -8,9 +8,9 @@ from typing import Any
 
 from kernels.protocol import Protocol
 from kernels.search import frontier as store
-from kernels.search.breadth_first import Move, Progress, Search
+from kernels.search.breadth_first import Progress, Search
 from kernels.search.progress import EDGES_WORDS, Liveness, check_liveness
-from kernels.search.schedule import Schedule
+from kernels.search.schedule import Move, Schedule
 from kernels.search.tables import check_numbers, get_ready, make_plan
 
 NO_PROGRESS = "no_progress"  # what an outcome is called of which no step is the last

@@ -11,11 +11,11 @@ from kernels.language.entered import words_with_room
 from kernels.language.machine import Machine
 from kernels.layout import actors
 from kernels.search import liveness
-from kernels.search.breadth_first import Move, schedule_of
+from kernels.search.breadth_first import schedule_of
 from kernels.search.fingerprint import LABEL
 from kernels.search.memory import check, memos
 from kernels.search.moves import Plan
-from kernels.search.schedule import Schedule, machines
+from kernels.search.schedule import Move, Schedule, machines
 from kernels.search.tables import compiled_graph, make_plan
 from kernels.search.transitions import Memo
 

@@ -22,10 +22,10 @@ from kernels.language.entered import words_with_room
 from kernels.language.machine import DONE
 from kernels.protocol import Protocol
 from kernels.race.tally import xorshift
-from kernels.search.breadth_first import Move, Progress, schedule_of
+from kernels.search.breadth_first import Progress, schedule_of
 from kernels.search.moves import choices_of, move, noted
 from kernels.search.saying import rests
-from kernels.search.schedule import Schedule
+from kernels.search.schedule import Move, Schedule
 from kernels.search.tables import compile_search, make_plan
 
 LONGEST = 20_000  # steps of a schedule

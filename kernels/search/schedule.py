@@ -13,12 +13,11 @@ from kernels.protocol import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """One step of a schedule: who, which way a choice went, and what it was."""
+class Move:
+    """One step of a schedule: who takes it, and which way a choice goes."""
 
     actor: str  # "vcpu 0", "zapper 1"
     chosen: int
-    site: Site
 
 
 @functools.cache
@@ -49,7 +48,7 @@ class Schedule:
         self.protocol, self.rules, self.size = protocol, rules, size
         self.lay: Layout = protocol.plan(rules, size, packed=True, registers=registers)
         self.words = words_with_room(self.lay.total_words)
-        self.taken: list[Taken] = []
+        self.taken: list[Move] = []
         self.touched: int | None = None
         self._records: tuple[Any, Any] = (self.lay, rules) if made else (words_of(self.lay), words_of(rules))
         self._actors: dict[str, tuple[Actor, Entered]] = {
@@ -93,7 +92,7 @@ class Schedule:
         if not 0 <= chosen < self.choices(name):
             raise ValueError(f"{name} at {site}: expected a choice from 0 to {self.choices(name) - 1}, found {chosen}")
         self._advance(name, chosen)
-        self.taken.append(Taken(name, chosen, site))
+        self.taken.append(Move(name, chosen))
         return site
 
     def until(self, name: str, site: str, choices: dict[str, int] | None = None, most: int = 1000) -> None:

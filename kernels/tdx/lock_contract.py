@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from kernels.language.machine import DONE, Machine
 from kernels.layout import OUTCOME_COUNTS
 from kernels.protocol import Protocol
-from kernels.search.breadth_first import Move, schedule_of
+from kernels.search.breadth_first import schedule_of
 from kernels.search.effects import OWN, SHOWN
 from kernels.search.fingerprint import ACTOR, LABEL
 from kernels.search.progress import EDGES_WORDS, Drawn, draw
-from kernels.search.schedule import Schedule
+from kernels.search.schedule import Move, Schedule
 from kernels.search.state import INTERNED
 from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.counters import HOST_PRIORITY, ModuleLock

@@ -21,7 +21,7 @@ import numpy as np
 from kernels.language.entered import Entered, interpreted
 from kernels.language.machine import DONE
 from kernels.layout import OUTCOME_COUNTS, Actor, Layout
-from kernels.search.breadth_first import Move
+from kernels.search.schedule import Move
 from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.protocol import SHOOTDOWN, Size, protocol_of
 from kernels.tdx.rules import Flow, Ioctl, Rules

@@ -1,9 +1,8 @@
 """What tests of the explorer share: a whole search, a witness taken again, and how many of its moves are accesses."""
 
 from kernels.layout import OUTCOME_COUNTS
-from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
-from kernels.search.schedule import Schedule
+from kernels.search.schedule import Move, Schedule
 from kernels.tdx.outcomes import Grade, Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules

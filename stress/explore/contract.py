@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kernels.search.breadth_first import Move
+from kernels.search.schedule import Move
 from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
 from kernels.tdx.lock_contract import LEFT_OUT, Conflict, Contract, Try, contract
 from kernels.tdx.outcomes import Outcome, Second

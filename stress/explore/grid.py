@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
+from kernels.search.schedule import Move
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules
 from results.kinds.orders import Tier

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kernels.search.breadth_first import Move, Progress
+from kernels.search.breadth_first import Progress
 from kernels.search.explore import explore
 from kernels.search.progress import Liveness
 from kernels.search.random_walk import walk
+from kernels.search.schedule import Move
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Rules

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernels.search.breadth_first import Move
+from kernels.search.schedule import Move
 from kernels.tdx.rules import Fault, Rules
 from results.kinds.exploration import FIRST
 from results.kinds.faults import NO_FAULT, OTHERS, SCHEMA, Pair, judged

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels.search.breadth_first import Move
+from kernels.search.schedule import Move
 from kernels.tdx.rules import FLOWS, Fault, flow_name
 from scenarios.faults import faults, to_explore, to_race
 from scenarios.loader import apply_settings, load_ordering, load_scenario, shipped_orderings, shipped_scenarios

@@ -8,8 +8,8 @@ import pytest
 from kernels.language.atomics import own, set_own
 from kernels.language.steps import composed, local, steps
 from kernels.layout import name_of
-from kernels.search.breadth_first import Move
 from kernels.search.explore import explore
+from kernels.search.schedule import Move
 from kernels.tdx.bits import ONE_EPOCH, Mirror
 from kernels.tdx.kvm.zapper import zapper
 from kernels.tdx.module.locks import try_lock_exclusive

@@ -4,7 +4,6 @@ import pytest
 
 from kernels.language.atomics import store_release, store_seq_cst
 from kernels.language.steps import steps
-from kernels.search.breadth_first import Move
 from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Schedule
 from kernels.tdx.bits import STATE_MASK, Mirror, Mode, Sept
@@ -53,10 +52,6 @@ def test_a_wrong_order_shows_what_it_is_known_for_and_nothing_else(row):
     assert found.broken == {}
 
 
-def moves(trace: Schedule) -> tuple[Move, ...]:
-    return tuple(Move(taken.actor, taken.chosen) for taken in trace.taken)
-
-
 def size_of(trace: Schedule) -> Size:
     return Size(trace.lay.vcpus, trace.lay.zappers, trace.lay.pages, trace.lay.tlb_entries)
 
@@ -65,7 +60,7 @@ def size_of(trace: Schedule) -> Size:
 def test_the_written_out_trace_ends_with_the_outcome(row, outcome):
     trace = WRONG[row].shows[outcome]()
 
-    assert shows_at_its_end(trace.rules, size_of(trace), moves(trace), outcome)
+    assert shows_at_its_end(trace.rules, size_of(trace), tuple(trace.taken), outcome)
 
 
 @pytest.mark.parametrize(("row", "outcome"), TRACES)
@@ -76,7 +71,7 @@ def test_the_witness_is_no_longer_than_the_written_out_trace(row, outcome):
     reduced = explore(*of_flow(rules), size, threads=1, liveness=False).outcomes[outcome]
 
     assert len(whole) <= len(trace.taken)
-    assert accesses(rules, size, reduced) <= accesses(trace.rules, size_of(trace), moves(trace))
+    assert accesses(rules, size, reduced) <= accesses(trace.rules, size_of(trace), tuple(trace.taken))
     assert shows_at_its_end(rules, size, whole, outcome)
     assert shows_at_its_end(rules, size, reduced, outcome)
 

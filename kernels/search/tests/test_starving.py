@@ -10,8 +10,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from kernels.language.machine import DONE
-from kernels.search.breadth_first import Move
 from kernels.search.explore import explore
+from kernels.search.schedule import Move
 from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.naive import State, StepMachine, search

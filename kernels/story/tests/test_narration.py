@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kernels import layout
 from kernels.language.syntax import SITES
 from kernels.layout import reading
-from kernels.search.schedule import Schedule, interpreted_machines
+from kernels.search.schedule import Move, Schedule, interpreted_machines
 from kernels.story.events import Kind, Story
 from kernels.story.narrate import Narrator, narrate
 from kernels.story.spans import path
@@ -54,9 +54,7 @@ def test_any_schedule_is_told_and_its_story_ends_in_its_state(name, seed, steps)
     wander(run, seed, steps)
     story = told(run)
 
-    assert [(event.actor, event.chosen, event.name) for event in story.events] == [
-        (taken.actor, taken.chosen, taken.site.name) for taken in run.taken
-    ]
+    assert [Move(event.actor, event.chosen) for event in story.events] == run.taken
     held = {held.word: held.value for held in story.held}
     assert held == {
         layout.name_of(run.lay, word): int(run.words[word])
