@@ -9,10 +9,9 @@ entry first, then the count of entries. So whoever reads behind a writer that wa
 torn at most, the next in turn, and that one is never read. Read when the actors have stopped, or behind a freeze.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,21 +32,6 @@ class Mark(IntEnum):
     OWN = 4093  # an endless actor wrote a word of its own, a TLB fill for example: the value
     FLUSHED = 4092  # the vCPU dropped its whole TLB
     LEFT = 4091  # the actor has left its goal: why as value
-
-
-KEPT: dict[Any, Mark] = {}  # by function that is no step, what a traced line keeps of a call
-
-
-def kept(mark: Mark) -> Callable[[Any], Any]:
-    """Say at a function that a traced line keeps each call of it, before what it does, as this mark. Behind the
-    environment it takes what `kernels/race/trace.py` keeps of that.
-    """
-
-    def note(function: Any) -> Any:
-        KEPT[function] = mark
-        return function
-
-    return note
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ from kernels.language.syntax import (
 from kernels.layout import LABEL, RNG
 from kernels.protocol import BuiltIn, Protocol
 from kernels.race import tally
-from kernels.race.ring import KEPT, SITE_BITS
-from kernels.race.trace import KEEPERS, keep
+from kernels.race.ring import SITE_BITS
+from kernels.race.trace import KEPT, keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +230,11 @@ class Line:
         if not (self.variant.traced and isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             return []
         known: Any = self.function.source.__globals__  # type: ignore[attr-defined]
-        mark = KEPT.get(known.get(call.func.id))
-        if mark is None:
+        keeper = KEPT.get(known.get(call.func.id))
+        if keeper is None:
             return []
         arguments = [self.text(argument) for argument in call.args if ast.unparse(argument) not in ENVIRONMENT]
-        return [pad + self.call_of(KEEPERS[mark], *arguments)]
+        return [pad + self.call_of(keeper, *arguments)]
 
     def call_of(self, function: Any, *arguments: str) -> str:
         """A call with the environment first."""

@@ -6,11 +6,14 @@ they next look: the entry of that outcome is the last of its ring. The guest's i
 reads only those leave something that fill, fault or are graded, and of the grading only the grade.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from kernels.language.atomics import load_relaxed, own, set_own, settle, store_relaxed, store_release
 from kernels.language.steps import harness
 from kernels.language.syntax import out_of_line
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACE_RING, TRACED
-from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark, kept
+from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
 from kernels.race.tally import now
 
 LONGEST_LOOP = 3
@@ -18,6 +21,19 @@ SO_MANY = 10_000
 _ONE_REPEAT = 1 << REPEAT_SHIFT
 _FULL = MOST_REPEATS << REPEAT_SHIFT
 _LABEL_MASK = _ONE_REPEAT - 1
+
+
+KEPT: dict[Any, Any] = {}  # by function that is no step, what a traced line does besides each call of it
+
+
+def kept(keeper: Any) -> Callable[[Any], Any]:
+    """Say at a function that a traced line does this besides, before each call of it and with the same arguments."""
+
+    def note(function: Any) -> Any:
+        KEPT[function] = keeper
+        return function
+
+    return note
 
 
 @out_of_line
@@ -78,15 +94,7 @@ def keep_left(td, lay, rules, me, outside, leaving, why):
         keep(td, lay, rules, me, Mark.LEFT, why, 0)
 
 
-# What a traced line does besides a call of what is `kept`, with the same arguments.
-KEEPERS = {
-    Mark.STATUS: keep_status,
-    Mark.OUTCOME: keep_outcome,
-    Mark.OWN: keep_own,
-    Mark.FLUSHED: keep_flush,
-    Mark.LEFT: keep_left,
-}
-kept(Mark.OWN)(set_own)
+kept(keep_own)(set_own)
 
 
 @harness()

@@ -13,8 +13,8 @@ from kernels.language.atomics import (
 )
 from kernels.language.steps import harness, local, steps
 from kernels.layout import DEADLINE, HIST_WORDS, NEXT_START, OUTCOME_COUNTS, RNG, STOP_ENDING, STOP_ENDLESS
-from kernels.race.ring import Mark, kept
 from kernels.race.tally import bucket_of, count, nanoseconds_of, now, relax, show, xorshift
+from kernels.race.trace import keep_outcome, keep_status, kept
 from kernels.tdx.bits import epoch_of
 from kernels.tdx.counters import (
     AGE_BUCKETS,
@@ -46,7 +46,7 @@ def outcome_of(status):
     return Outcome.unknown_status
 
 
-@kept(Mark.OUTCOME)
+@kept(keep_outcome)
 @local
 def note(td, lay, me, gpa, outcome):
     """Count an outcome; `gpa` is the page whose shootdown showed it, or -1."""
@@ -68,7 +68,7 @@ def count_reads(td, me, reads):
     count(td, me, OUTCOME_COUNTS + Outcome.fresh, reads)
 
 
-@kept(Mark.STATUS)
+@kept(keep_status)
 @harness(told=True)
 def count_status(td, me, leaf, status):
     """Count the status of a SEAMCALL or TDCALL by leaf."""

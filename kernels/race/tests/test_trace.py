@@ -17,7 +17,7 @@ from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED, Actor
 from kernels.race import lines as race
 from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
 from kernels.race.straight import BARE, Variant, answers, straight, straight_source
-from kernels.race.trace import KEEPERS, keep, keep_outcome
+from kernels.race.trace import KEPT, keep, keep_outcome
 from kernels.tdx.bits import ONE_EPOCH
 from kernels.tdx.guest import guest, read_anew
 from kernels.tdx.kvm.kick import acknowledge
@@ -32,7 +32,7 @@ from kernels.tests.orders import SPEC
 
 TRACING = Variant(traced=True)
 RING = 4
-KEEPING = tuple(f"{one.__name__}(" for one in (keep, *KEEPERS.values()))
+KEEPING = tuple(f"{one.__name__}(" for one in (keep, *KEPT.values()))
 SHIPPED = list({one.name: one for one in (*subs(vcpu), *subs(zapper))}.values())
 
 
@@ -165,7 +165,7 @@ def test_the_guest_keeps_a_fill_and_a_fault_and_no_fresh_read():
 
 # By what is shown: the entries, the labels that the ring of four holds with how often each was repeated, and how many
 # entries were made.
-KEPT = {
+SHOWN = {
     "the last entries": ([(label,) for label in range(1, 12)], [(9, 0), (10, 0), (11, 0), (8, 0)], 11),
     "a step taken again with the same result counts in its entry": (
         [(1, 8), (1, 7), (1, 7), (1, 7)], [(1, 0), (1, 2), (0, 0), (0, 0)], 2,
@@ -185,7 +185,7 @@ KEPT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("made", "held", "traced"), KEPT.values(), ids=KEPT)
+@pytest.mark.parametrize(("made", "held", "traced"), SHOWN.values(), ids=SHOWN)
 def test_a_ring_keeps(alone, made, held, traced):
     for entry in made:
         alone.keep(*entry)

@@ -6,8 +6,8 @@ little, are open places: a part of a machine (`kernels/tdx/parts`) may have its 
 
 from kernels.language.atomics import load_acquire, load_seq_cst, store_relaxed, store_release, store_seq_cst
 from kernels.language.steps import choice, harness, local, steps
-from kernels.race.ring import Mark, kept
 from kernels.race.tally import count, finish, now, relax, two
+from kernels.race.trace import keep_left, kept
 from kernels.story.events import Kind
 from kernels.story.spans import Deed
 from kernels.tdx.bits import Mode
@@ -37,7 +37,7 @@ OUT_OF_GUEST = VCPU_HISTS.index("out_of_guest")
 NOT_ENTERED = -1
 
 
-@kept(Mark.LEFT)
+@kept(keep_left)
 @harness()
 def count_stay(td, rules, me, outside, leaving, why):
     """The end of a stay in the guest, and the time outside before it; returns `leaving`. Behind the acknowledgement."""

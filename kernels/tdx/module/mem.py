@@ -20,8 +20,8 @@ from kernels.language.atomics import (
     store_release,
 )
 from kernels.language.steps import local, op, steps
-from kernels.race.ring import Mark, kept
 from kernels.race.tally import count
+from kernels.race.trace import keep_flush, kept
 from kernels.tdx.bits import (
     HPA_SHIFT,
     ONE_EPOCH,
@@ -305,7 +305,7 @@ def mem_page_accept(td, lay, rules, me, gpa):
     return status
 
 
-@kept(Mark.FLUSHED)
+@kept(keep_flush)
 @local
 def invept(td, lay, me):
     """Drop every translation of this vCPU's TLB."""
