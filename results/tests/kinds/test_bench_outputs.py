@@ -1,4 +1,4 @@
-"""A bench on the screen, as test cases, as a table for notebooks, as pictures, and on disk."""
+"""A bench on the screen, as test cases, as a table for notebooks, as pictures, on disk, and one of batches."""
 
 import io
 from pathlib import Path
@@ -16,10 +16,11 @@ from results.kinds.bench.directory import read_bench, read_round, write_bench, w
 from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, Design, Sweep, array_name
-from results.kinds.bench.tables import bench_screen, comparisons_table
-from results.kinds.bench.wording import ratio_text, span, sweep_title, with_span
+from results.kinds.bench.tables import batches_table, bench_screen, comparisons_table, page_times_ns
+from results.kinds.bench.wording import ratio_text, span, sweep_title, swept, with_span, words
 from results.store import StoreError, open_run_directory
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy, with_races
+from results.tests.builders.run import SCENARIO
 from results.tests.views import a_failed_bench, printed
 from results.verdict import too_few
 
@@ -242,3 +243,42 @@ def test_a_record_that_is_none_is_one_line(tmp_path: Path, text: str):
     with pytest.raises(StoreError, match=r"bench\.json: expected a bench of this version") as refused:
         read_bench(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+BATCHES = {"scenario": {**SCENARIO, "flow": "batch", "batch": 16, "orderings": ["spec", "v18"]}}
+
+
+def batches() -> Bench:
+    """Ten rounds in which a batch of 1 takes 400 ns and one of 16 takes 1,600 ns, in v18 twice as much."""
+    times = {"batch=1": 400.0, "batch=16": 1600.0}
+    bench = a_bench(10, lambda arm, point, _: times[point] * (2 if arm == "B" else 1), values=(1, 16), key="batch")
+    return bench.model_copy(update=BATCHES)
+
+
+def test_the_time_of_a_page_is_its_share_of_the_batch() -> None:
+    assert page_times_ns(batches(), "A", "batch=16") == [100.0] * 10
+
+
+def test_a_sweep_of_anything_else_has_no_such_table() -> None:
+    assert batches_table(a_bench(10, lambda *_: 1.0, values=(1, 2))) is None
+    assert batches_table(a_bench(10, lambda *_: 1.0)) is None
+
+
+def test_a_bench_of_batches_is_about_batches_and_pages() -> None:
+    bench, other = batches(), a_bench(10, lambda *_: 1.0)
+
+    assert [words(bench, name) for name in swept(bench)] == [
+        "a batch, p50",
+        "pages shot down/s",
+        "vCPU time out of guest",
+        "guest reads/s",
+    ]
+    assert [words(other, name) for name in ("p50_ns", "shootdowns_per_s")] == ["shootdown, p50", "shootdowns/s"]
+
+
+def test_its_scaling_picture_has_latency_and_throughput_by_batch_size() -> None:
+    drawn = bench_pictures(batches())["scaling.svg"].decode()
+
+    assert "a batch, p50" in drawn
+    assert "pages shot down/s" in drawn
+    assert "vCPU time out of guest" in drawn
