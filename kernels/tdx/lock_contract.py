@@ -60,6 +60,7 @@ POLICY = {
     Leaf.TDH_MEM_TRACK: "track",
     Leaf.TDH_MEM_PAGE_REMOVE: "remove",
     Leaf.TDH_MEM_SEPT_REMOVE: "remove",
+    Leaf.TDH_MEM_RANGE_UNBLOCK: "remove",
     Leaf.TDH_MEM_PAGE_AUG: "aug",
     Leaf.TDH_MEM_SEPT_ADD: "sept_add",
 }

@@ -10,13 +10,13 @@ from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
 from kernels.tdx.lock_contract import Conflict, Contract, contract
 from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Busy, Fault, Flow, Rules, tries
+from kernels.tdx.rules import Busy, Fault, Flow, Rules, Step, tries
 from kernels.tdx.statuses import Leaf
-from kernels.tests.orders import SPEC, UNSERIALIZED, V6_16, V18, busy, two_levels
+from kernels.tests.orders import SPEC, UNSERIALIZED, V6_16, V18, busy, order, two_levels
 
-BLOCK, TRACK, REMOVE, AUG, ENTER, ACCEPT = (
+BLOCK, TRACK, REMOVE, AUG, ENTER, ACCEPT, UNBLOCK = (
     Leaf.TDH_MEM_RANGE_BLOCK, Leaf.TDH_MEM_TRACK, Leaf.TDH_MEM_PAGE_REMOVE, Leaf.TDH_MEM_PAGE_AUG, Leaf.TDH_VP_ENTER,
-    Leaf.TDG_MEM_PAGE_ACCEPT,
+    Leaf.TDG_MEM_PAGE_ACCEPT, Leaf.TDH_MEM_RANGE_UNBLOCK,
 )  # fmt: skip
 EPOCH, TREE, ENTRY, _ = ModuleLock
 TWICE = V6_16._replace(shootdowns=2)
@@ -100,6 +100,13 @@ def test_a_fault_hands_up_takes_for_done_or_gives_up_what_is_busy_once(policy: B
     found = [one for one in looked_at(rules, 1, 1, 2).conflicts if (*one.tried, one.holder) == (AUG, TREE, BLOCK)]
 
     assert [(one.second, bool(one.given_up)) for one in found] == [(second, policy is Busy.BUG)]
+
+
+def test_an_unblock_has_the_policy_of_remove_and_is_taken_for_done_as_that_is():
+    steps = Step.BLOCK, Step.TRACK, Step.KICK, Step.UNBLOCK
+    rules = order(*steps)._replace(**busy(Busy.SKIP, "remove"))
+
+    assert table(looked_at(rules, 1, 2, 2))[UNBLOCK, TREE, BLOCK] == "skips"
 
 
 def test_the_second_track_of_two_zappers_without_mmu_lock_meets_the_other_ones():
