@@ -123,7 +123,6 @@ BY_VCPU = 1 << 62
 
 @local
 def bits_in(mask):
-    """How many bits are set."""
     count = 0
     while mask:
         count += mask & 1
@@ -182,7 +181,6 @@ def table_of(lay, gpa):
 
 @local
 def first_below(lay, table):
-    """The first guest page below a page-table page."""
     return table - lay.pages << LEAVES_SHIFT
 
 

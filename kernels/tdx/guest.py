@@ -64,7 +64,6 @@ def patterned_page(td, lay, rules, me, random):
 
 @choice(each_page, says=("the guest turns to page {}",))
 def next_page(td, lay, rules, me, random):
-    """The guest page to read next."""
     return drawn(random, lay.pages) if rules.pattern == Pattern.UNIFORM else patterned_page(td, lay, rules, me, random)
 
 
@@ -105,7 +104,6 @@ def accept(td, lay, rules, me, gpa):
 
 @local
 def touching(gpa):
-    """The instruction that touches a page."""
     return gpa << PAGE_SHIFT | TOUCHES
 
 
@@ -122,7 +120,6 @@ def instruction_of(ended):
 
 @local
 def page_of_end(ended):
-    """The page of the instruction at hand."""
     return ended >> WHY_BITS + PAGE_SHIFT
 
 
@@ -141,7 +138,6 @@ def cached(td, lay, rules, me, gpa):
 
 @steps(labelled=False, in_place=True)
 def fill(td, lay, rules, me, gpa, held):
-    """Fill the TLB with a translation."""
     set_own(td, tlb(lay, me.index, gpa), held)
     return 0
 

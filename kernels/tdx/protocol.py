@@ -35,7 +35,6 @@ class Size(NamedTuple):
 
 
 def sizes_of(rules: Rules, size: Size) -> Sizes:
-    """The sizes of a layout."""
     of_rules = {"lps": max(1, rules.lps), "locks": own_locks(rules), "wbinvd": writes_back(rules)}
     return sizes(*size, flow=rules.flow, **of_rules)
 

@@ -105,7 +105,6 @@ def _machines(flow: Flow) -> Sequence[_Machine]:
 
 
 def _named(block: Block) -> set[str]:
-    """The names in its expressions."""
     trees = [tree for _, tree in block.work] + ([] if block.test is None else [block.test])
     trees += [] if block.step is None else block.step.arguments
     return {one.id for tree in trees for one in ast.walk(tree) if isinstance(one, ast.Name)}

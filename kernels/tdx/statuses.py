@@ -17,7 +17,6 @@ def signed(bits: int) -> int:
 RCX, RDX, TD_EPOCH, SEPT_TREE, TDR = 0x01, 0x02, 0xA9, 0x92, 0x80
 
 SUCCESS = 0
-OPERAND_INVALID = signed(0xC000010000000000)
 OPERAND_BUSY = signed(0x8000020000000000)
 PAGE_METADATA_INCORRECT = signed(0xC000030000000000)
 PREVIOUS_TLB_EPOCH_BUSY = signed(0x8000020100000000)
@@ -62,7 +61,6 @@ class Status(IntEnum):
     EPT_ENTRY_STATE_INCORRECT = 8
     PAGE_ALREADY_ACCEPTED = 9
     EPT_VIOLATION_EXIT = 10
-    OPERAND_INVALID = 11
     EPT_WALK_FAILED = 12
     BUSY_RDX = 13
     OTHER = 15
@@ -95,7 +93,6 @@ ROWS: tuple[tuple[int, Status, str, Outcome | None], ...] = (
     (SAME_PAGE_PENDING, Status.EPT_ENTRY_STATE_INCORRECT, "RCX", Outcome.entry_state_incorrect),
     (PAGE_ALREADY_ACCEPTED, Status.PAGE_ALREADY_ACCEPTED, "", Outcome.page_already_accepted),
     (EPT_VIOLATION_EXIT, Status.EPT_VIOLATION_EXIT, "", Outcome.fault),
-    (OPERAND_INVALID | RCX, Status.OPERAND_INVALID, "RCX", None),
     (EPT_WALK_FAILED | RCX, Status.EPT_WALK_FAILED, "RCX", Outcome.ept_walk_failed),
     (EPT_ENTRY_NOT_PRESENT | RCX, Status.EPT_ENTRY_NOT_PRESENT, "RCX", Outcome.entry_state_incorrect),
     (VCPU_ASSOCIATED, Status.VCPU_ASSOCIATED, "", Outcome.vcpu_associated),

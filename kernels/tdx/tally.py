@@ -57,7 +57,6 @@ def note(td, lay, me, gpa, outcome):
 
 @local
 def each_page(td, lay, rules, me):
-    """As many choices as there are pages."""
     return lay.pages
 
 
@@ -123,11 +122,10 @@ def met(td, me):
 
 
 @harness()
-def keep_met(td, lay, me, gpa, pages):
-    """Keep with these pages, from `gpa` on, whether their shootdown met a vCPU. Some 20 ns, behind its clock."""
+def keep_met(td, lay, me, gpa):
+    """Keep with a page whether its shootdown met a vCPU. Some 20 ns, behind its clock."""
     if met(td, me):
-        for place in range(pages):
-            fetch_or_seq_cst(td, lay.page_flags + gpa + place, MET)
+        fetch_or_seq_cst(td, lay.page_flags + gpa, MET)
 
 
 @harness()

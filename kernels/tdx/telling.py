@@ -33,7 +33,6 @@ LEFT = {
 
 
 def status_name(code: int) -> str:
-    """A status code by name."""
     return NAMES[next((Status(place) for known, place in PLACE_OF_STATUS if known == code), Status.OTHER)]
 
 

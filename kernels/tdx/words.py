@@ -245,10 +245,8 @@ def plan(
 
 
 def vcpu_actor(lay: Layout, index: int) -> Actor:
-    """The vCPU with this index."""
     return actor(lay, VCPU, index)
 
 
 def zapper_actor(lay: Layout, index: int) -> Actor:
-    """The zapper with this index."""
     return actor(lay, ZAPPER, index)

@@ -22,7 +22,6 @@ def turn_to_same(td, lay, rules, me, at):
 
 @steps(in_place=True)
 def same_instruction(td, lay, rules, me, ended):
-    """The instruction that was not done."""
     return instruction_of(ended)
 
 

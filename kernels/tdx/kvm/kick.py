@@ -307,7 +307,6 @@ def exit_requested(td, lay, rules, me):
 
 @steps(in_place=True)
 def seamcall(td, lay, rules, me, leaf, gpa):
-    """The leaf's SEAMCALL; returns its status."""
     if leaf == Leaf.TDH_MEM_RANGE_BLOCK:
         status = yield from mem_range_block(td, lay, rules, me, gpa)
     elif leaf == Leaf.TDH_MEM_TRACK:

@@ -215,6 +215,6 @@ def change_memslot(td, lay, rules, me, gpa):
         yield store_release(td, shared_owner(lay, gpa), next_page_word(own(td, shared_owner(lay, gpa))))
     yield store_release(td, memslot(lay, gpa), slot | SLOT_SETTLED)
     count(td, me, SHOOTDOWNS, 1)
-    keep_met(td, lay, me, gpa, 1)
+    keep_met(td, lay, me, gpa)
     yield unlock_exclusive(td, lay.slots_lock)
     return 0

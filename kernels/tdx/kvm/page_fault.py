@@ -35,7 +35,6 @@ def freeze(td, spte):
 
 @local
 def leaf_of(lay, node):
-    """The SEAMCALL that adds a page of this level."""
     return Leaf.TDH_MEM_PAGE_AUG if node < lay.pages else Leaf.TDH_MEM_SEPT_ADD
 
 

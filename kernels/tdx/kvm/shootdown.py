@@ -271,7 +271,7 @@ def shootdown(td, lay, rules, me, gpa, todo, repair, due):
 def gone(td, lay, rules, me, gpa):
     """Count the pages that a shootdown took, and keep whether it met a vCPU."""
     count(td, me, SHOOTDOWNS, 1)
-    keep_met(td, lay, me, gpa, 1)
+    keep_met(td, lay, me, gpa)
     return 0
 
 

@@ -47,7 +47,6 @@ def followed_by(left, steps):
 
 @local
 def is_kick(what):
-    """A kick, or a part of one."""
     return what == Step.KICK or (what >= Step.FLUSH and what <= Step.WAIT)
 
 

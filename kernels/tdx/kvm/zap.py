@@ -115,7 +115,6 @@ def give_away(td, lay, rules, me, gpa):
 
 @steps(at={"store_release_mirror": host("keep", "leaves the page mapped")})
 def give_or_keep(td, lay, rules, me, gpa):
-    """Give a page away, unless it is mapped again."""
     if phase_of(own(td, owner(lay, gpa))) == Phase.FREE:
         yield from give_away(td, lay, rules, me, gpa)
     else:
@@ -132,7 +131,6 @@ def give_all_away(td, lay, rules, me, gpa):
 
 @steps
 def give_page_away(td, lay, rules, me, gpa):
-    """Give a page away, and mmu_lock back."""
     yield from give_all_away(td, lay, rules, me, gpa)
     yield from unlock_mmu(td, lay, rules, me)
     return 0

@@ -22,7 +22,6 @@ LOCK_STEPS, UNLOCKS = FIRST_LOCK_STEP, STEPS_OF_LOCK - 1
 
 @local
 def is_lock(what):
-    """A lock that is taken or given back."""
     return what >= LOCK_STEPS
 
 

@@ -28,7 +28,6 @@ NONE, STOPS = -1, 2
 
 @choice(each_page, says=("takes page {}",))
 def any_page(td, lay, rules, me, random):
-    """The guest page to shoot down next."""
     return drawn(random, lay.pages)
 
 

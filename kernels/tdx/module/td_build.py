@@ -84,7 +84,6 @@ def vp_flush_shared(td, lay, rules, me):
 
 @seamcall(Leaf.TDH_MEM_RANGE_BLOCK)
 def block_with_tdr(td, lay, rules, me, gpa):
-    """TDH.MEM.RANGE.BLOCK behind the TDR's lock."""
     if not (yield try_lock_shared(td, lay.tdr_lock)):
         return OPERAND_BUSY | RDX
     status = yield from mem_range_block(td, lay, rules, me, gpa)
@@ -94,7 +93,6 @@ def block_with_tdr(td, lay, rules, me, gpa):
 
 @seamcall(Leaf.TDH_MEM_TRACK)
 def track_with_tdr(td, lay, rules, me):
-    """TDH.MEM.TRACK behind the TDR's lock."""
     if not (yield try_lock_shared(td, lay.tdr_lock)):
         return OPERAND_BUSY | RCX
     status = yield from mem_track(td, lay, rules, me)
@@ -104,7 +102,6 @@ def track_with_tdr(td, lay, rules, me):
 
 @seamcall(Leaf.TDH_MEM_PAGE_REMOVE)
 def remove_with_tdr(td, lay, rules, me, gpa):
-    """TDH.MEM.PAGE.REMOVE behind the TDR's lock."""
     if not (yield try_lock_shared(td, lay.tdr_lock)):
         return OPERAND_BUSY | RDX
     status = yield from mem_page_remove(td, lay, rules, me, gpa)

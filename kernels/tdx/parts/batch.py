@@ -40,7 +40,6 @@ yielding = word("yielding", ZAPPER, private=True, there=with_any(Flow.BATCH))
 
 @local
 def each_range(td, lay, rules, me):
-    """As many choices as there are ranges."""
     return lay.pages // max(1, rules.batch)
 
 
@@ -51,7 +50,6 @@ def nth_range(td, lay, rules, me, number):
 
 @choice(each_range, nth_range, says=("takes range {}",))
 def any_range(td, lay, rules, me, random):
-    """The first page of the range to shoot down next."""
     return drawn(random, lay.pages // rules.batch) * rules.batch
 
 
@@ -100,7 +98,6 @@ def claim_range(td, lay, rules, me):
 
 @local
 def from_block(steps):
-    """The steps of an ordering from its BLOCK on."""
     while steps and steps & STEP_MASK != Step.BLOCK:
         steps >>= STEP_BITS
     return steps

@@ -145,7 +145,6 @@ def delete_slot(td, lay, rules, me, due):
 
 @local
 def each_ioctl(td, lay, rules, me):
-    """How many kinds the threads make."""
     return max(1, bits_in(rules.ioctls))
 
 

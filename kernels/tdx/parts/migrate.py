@@ -71,7 +71,6 @@ def flush_vp_on_cpu(td, lay, rules, me, lp):
 
 @local
 def each_lp(td, lay, rules, me):
-    """As many choices as there are processors."""
     return lay.lps
 
 

@@ -64,13 +64,11 @@ H_TRIP, H_VE = len(VCPU_HISTS), len(VCPU_HISTS) + 1
 
 @local
 def each_access(td, lay, rules, me):
-    """As many choices as there are private and shared pages."""
     return 2 * lay.pages
 
 
 @choice(each_access, says=("the guest turns to page {}, private ones first",))
 def next_access(td, lay, rules, me, random):
-    """The page that the next instruction reads."""
     return drawn(random, 2 * lay.pages)
 
 

@@ -24,7 +24,6 @@ from kernels.tdx.words import content, mirror, stage
 
 @local
 def each_table(td, lay, rules, me):
-    """As many choices as there are page-table pages."""
     return lay.tables
 
 
@@ -35,7 +34,6 @@ def nth_table(td, lay, rules, me, number):
 
 @choice(each_table, nth_table, says=("takes page-table page {}",))
 def any_table(td, lay, rules, me, random):
-    """The page-table page to take away next."""
     return lay.pages + drawn(random, lay.tables)
 
 

@@ -69,7 +69,6 @@ def shared_steps(rules, todo, repair):
 
 @steps(in_place=True)
 def steps_of_either(td, lay, rules, me, todo, gpa, repair):
-    """The steps that a page takes, shared or private."""
     taken = todo
     if is_shared(lay, rules, gpa):
         taken = shared_steps(rules, todo, repair)

@@ -48,7 +48,6 @@ from kernels.tdx.words import VCPU, bepoch, content, flush_ipi, ipi, mirror, own
 
 @choice(two, says=("no page goes now", "a page goes"))
 def zaps(td, lay, rules, me, random):
-    """Whether a page goes now."""
     return (random >> 32) & 1
 
 
@@ -119,7 +118,7 @@ def remove_untracked(td, lay, rules, me, gpa):
 
 @steps
 def zap_page(td, lay, rules, me, finalized, due):
-    """A page goes, as `zapping_zapper` has it, or before the TD is finalized without any tracking."""
+    """A page goes by a shootdown, or before the TD is finalized without any tracking."""
     gpa = yield from take_page(td, lay, rules, me)
     if gpa == NONE:
         return SUCCESS
@@ -135,7 +134,6 @@ def zap_page(td, lay, rules, me, finalized, due):
 
 @harness()
 def entries(td, lay):
-    """How often vCPUs have entered."""
     total = 0
     for vcpu in range(lay.vcpus):
         total += load_relaxed(td, lay.vcpu_tally + vcpu * lay.vcpu_tally_stride + ENTRIES)
@@ -240,7 +238,7 @@ def reclaim(td, lay, rules, me, node):
     yield store_release(td, content(lay, node), Content.LEFT_BEHIND)
     yield store_release(td, mirror(lay, node), Mirror.NONPRESENT)
     count(td, me, SHOOTDOWNS, 1)
-    keep_met(td, lay, me, node, 1)
+    keep_met(td, lay, me, node)
     return SUCCESS
 
 

@@ -50,7 +50,6 @@ from kernels.tdx.words import last_epf_gpa
 
 @local
 def accepting(gpa):
-    """The instruction that accepts a page."""
     return gpa << PAGE_SHIFT | ACCEPTS
 
 
