@@ -90,12 +90,3 @@ def test_what_is_acquired_is_released_and_who_stores_and_then_looks_has_a_full_b
             assert any(access == "store_release" or access.endswith("seq_cst") for access in accesses), word
         if word in STORE_THEN_LOOK:
             assert any(access.endswith("seq_cst") and access != "load_seq_cst" for access in accesses), word
-
-
-def test_a_word_is_told_with_who_accesses_it_and_how() -> None:
-    assert barriers()["gate"] == {
-        "load_acquire": ["flush_tlb"],
-        "fetch_add_seq_cst": ["raise_gate", "lower_gate"],
-        "store_seq_cst": ["raise_gate"],
-        "store_release": ["lower_gate"],
-    }

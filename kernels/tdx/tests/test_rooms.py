@@ -9,22 +9,8 @@ from kernels import layout
 from kernels.language.syntax import SITES
 from kernels.search.explore import explore
 from kernels.tdx import counters, rooms
-from kernels.tdx.counters import (
-    CONTENTION,
-    HEAD_WORDS,
-    LEAVES,
-    STATUS_COUNTS,
-    STATUSES,
-    TRIP_BEGAN,
-    TRIP_CALLED,
-    WAIT_FIELDS,
-    WAITS,
-    ModuleLock,
-)
-from kernels.tdx.outcomes import OUTCOMES, Outcome
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.rules import Step, pack_steps
-from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.orders import SPEC
 
 ROOMS = rooms.rooms()
@@ -57,13 +43,6 @@ def test_an_import_says_what_is_too_full(monkeypatch: pytest.MonkeyPatch, where,
 
     with pytest.raises(ImportError, match=f"^kernels/{re.escape(said)}"):
         rooms.check(rooms.rooms())
-
-
-def test_statuses_leaves_outcomes_and_the_head_take_as_much_as_they_are() -> None:
-    assert (max(Status) + 1, max(Leaf) + 1, max(Outcome) + 1) == (STATUSES, LEAVES, OUTCOMES)
-    assert CONTENTION == STATUS_COUNTS + LEAVES * STATUSES
-    assert WAITS + len(ModuleLock) * WAIT_FIELDS == TRIP_BEGAN
-    assert 0 <= HEAD_WORDS - (TRIP_CALLED + 1) < layout.LINE_WORDS
 
 
 def test_twelve_steps_have_room_and_thirteen_are_refused() -> None:
