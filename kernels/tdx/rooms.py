@@ -11,21 +11,10 @@ from types import ModuleType
 from kernels import layout
 from kernels.language.syntax import SITES
 from kernels.race import ring as rings
-from kernels.tdx import bits, counters, guest
+from kernels.tdx import bits, counters, guest, rules
 from kernels.tdx import lock_contention as contention
 from kernels.tdx.counters import ModuleLock
 from kernels.tdx.outcomes import Outcome
-from kernels.tdx.rules import (
-    MAX_PAGES,
-    MAX_TLB_ENTRIES,
-    MAX_VCPUS,
-    MAX_ZAPPERS,
-    MOST_STEPS,
-    STEP_BITS,
-    STEP_MASK,
-    Fault,
-    Step,
-)
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import plan
 
@@ -53,7 +42,9 @@ def rooms() -> tuple[Room, ...]:
     """All of them, once every step is known."""
     head = _between(layout, "LABEL", "OUTCOME_COUNTS") + _between(counters, "SEQUENCE", "OUTCOME_SHOOTDOWNS")
     control = _between(layout, "GO", "CONTROL_WORDS")
-    largest = plan(MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, trace=layout.MAX_TRACE_ENTRIES)
+    largest = plan(
+        rules.MAX_VCPUS, rules.MAX_ZAPPERS, rules.MAX_PAGES, rules.MAX_TLB_ENTRIES, trace=layout.MAX_TRACE_ENTRIES
+    )
     highest = (1 << 40) - 1  # nanoseconds that a histogram tells apart
     bucket = highest.bit_length() - 8
     return (
@@ -64,22 +55,22 @@ def rooms() -> tuple[Room, ...]:
         Room("layout.py: HIST_WORDS", "buckets", 1 + bucket * 128 + (highest >> bucket), layout.HIST_WORDS),
         Room("tdx/outcomes.py: Outcome", "numbers of outcomes without a gap", 1 + max(Outcome), len(Outcome)),
         Room("tdx/outcomes.py: Outcome", "outcomes, a bit each of a page's flags", len(Outcome), INT64_BITS),
-        Room("tdx/rules.py: STEP_BITS", "numbers of an ordering's steps", max(Step), STEP_MASK),
-        Room("tdx/rules.py: MOST_STEPS", "bits of an ordering's steps", MOST_STEPS * STEP_BITS, INT64_BITS),
-        Room("tdx/rules.py: Fault", "faults, a bit each", max(Fault).bit_length(), INT64_BITS),
+        Room("tdx/rules.py: STEP_BITS", "numbers of an ordering's steps", max(rules.Step), rules.STEP_MASK),
+        Room("tdx/rules.py: MOST_STEPS", "bits of an ordering's steps", rules.MOST_STEPS * rules.STEP_BITS, INT64_BITS),
+        Room("tdx/rules.py: Fault", "faults, a bit each", max(rules.Fault).bit_length(), INT64_BITS),
         Room("race/ring.py: SITE_BITS", "sites of steps below the marks", len(SITES), min(rings.Mark) - 1),
         Room("race/ring.py: SITE_BITS", "numbers of marks", max(rings.Mark), (1 << rings.SITE_BITS) - 1),
         Room(
             "race/ring.py: REPEAT_SHIFT", "words of the largest machine", largest.total_words,
             1 << rings.REPEAT_SHIFT - rings.SITE_BITS,
         ),
-        Room("tdx/bits.py: shooter_of", "zappers in the oracle's word of a page", MAX_ZAPPERS, 64),
-        Room("tdx/words.py: ipi", "zappers, a bit each, and one of all vCPUs", MAX_ZAPPERS + 1, INT64_BITS),
-        Room("tdx/bits.py: REFCOUNT_BITS", "references of vCPUs, two each", 2 * MAX_VCPUS, 4095),
+        Room("tdx/bits.py: shooter_of", "zappers in the oracle's word of a page", rules.MAX_ZAPPERS, 64),
+        Room("tdx/words.py: ipi", "zappers, a bit each, and one of all vCPUs", rules.MAX_ZAPPERS + 1, INT64_BITS),
+        Room("tdx/bits.py: REFCOUNT_BITS", "references of vCPUs, two each", 2 * rules.MAX_VCPUS, 4095),
         Room("tdx/bits.py: REFCOUNT_BITS", "bits of references below td_epoch", 2 * bits.REFCOUNT_BITS, 24),
         Room(
             "tdx/bits.py: TAG_BITS", "guest pages and 1, private and shared or with tables",
-            max(2 * MAX_PAGES, MAX_PAGES + largest.pages // 8), bits.TAG_MASK,
+            max(2 * rules.MAX_PAGES, rules.MAX_PAGES + largest.pages // 8), bits.TAG_MASK,
         ),
         Room("tdx/lock_contention.py: contended", "SEAMCALLs, five bits", max(Leaf), 31),
         Room("tdx/lock_contention.py: contended", "module locks, two bits", len(ModuleLock), 4),
