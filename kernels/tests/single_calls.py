@@ -19,8 +19,8 @@ from kernels.tdx.module.mem import (
     td_exit,
     vp_enter,
 )
-from kernels.tdx.protocol import SHOOTDOWN
-from kernels.tdx.rules import Rules
+from kernels.tdx.protocol import SHOOTDOWN, protocol_of
+from kernels.tdx.rules import Flow, Rules
 from kernels.tdx.words import plan, vcpu_actor
 from kernels.tests.orders import SPEC
 from kernels.tests.three_translations import run_machine
@@ -52,6 +52,11 @@ def kept(call: Steps, *arguments: int) -> Steps:
     assert isinstance(keeping, ast.Call)
     body = (Sub("status", call, tuple(map(ast.Constant, arguments))), Do(keeping, harness=False))
     return Steps(f"{call.name}_alone", keep, (), body, labelled=True)
+
+
+def kept_of(flow: Flow, name: str, *arguments: int) -> Steps:
+    """The same of a call as it is in a flow."""
+    return kept(protocol_of(flow).steps[name], *arguments)
 
 
 block, track, remove = kept(mem_range_block, 0), kept(mem_track), kept(mem_page_remove, 0)

@@ -1,15 +1,17 @@
 """A TD that several threads build: the TDR's lock on each call, and which locks of KVM's keep its holders apart."""
 
+import functools
+
 import pytest
 
 from kernels.tdx import bits
 from kernels.tdx.bits import TdState
-from kernels.tdx.protocol import Size, protocol_of
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Fault, Flow, Guard, Ioctl, Rules
 from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.driver import answered, seen, stands, stepped
 from kernels.tests.orders import V6_16
-from kernels.tests.single_calls import Machine, kept
+from kernels.tests.single_calls import Machine, kept_of
 from kernels.tests.witnesses import errors
 
 SUCCESS = 0
@@ -24,10 +26,7 @@ def built(guard: Guard = Guard.ALL, ioctls: Ioctl = ALL, faults: int = 0) -> Rul
     return V6_16._replace(flow=int(Flow.BUILD), guard=int(guard), ioctls=int(ioctls), faults=faults)
 
 
-def of_a_build(name: str, *given: int):
-    return kept(protocol_of(Flow.BUILD).steps[name], *given)
-
-
+of_a_build = functools.partial(kept_of, Flow.BUILD)
 create, init, extend = of_a_build("vp_create"), of_a_build("vp_init"), of_a_build("mr_extend", 0)
 finalize, flush = of_a_build("mr_finalize"), of_a_build("vp_flush_shared")
 block, track, remove = of_a_build("block_with_tdr", 0), of_a_build("track_with_tdr"), of_a_build("remove_with_tdr", 0)

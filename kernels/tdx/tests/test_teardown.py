@@ -1,5 +1,7 @@
 """TDs that are built, run and are torn down: each state of a TD, what is refused in it, and what gives a page away."""
 
+import functools
+
 import pytest
 
 from kernels.layout import OUTCOME_COUNTS
@@ -7,7 +9,7 @@ from kernels.tdx import bits
 from kernels.tdx.bits import Mirror, TdState
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.parts.teardown import add_page
-from kernels.tdx.protocol import Size, protocol_of
+from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Fault, Flow, HkidFree, Rules
 from kernels.tdx.statuses import PLACE_OF_STATUS, Leaf, Status, signed
 from kernels.tdx.words import vcpu_actor
@@ -20,6 +22,7 @@ from kernels.tests.single_calls import (
     Machine,
     block,
     kept,
+    kept_of,
     remove,
     track,
     unblock,
@@ -33,11 +36,7 @@ LIFECYCLE, OP_STATE, NO_KEYS = 0xC000060700000000, 0xC000060800000000, 0x8000081
 FLUSHVP_NOT_DONE, NOT_ASSOCIATED = 0x8000082400000000, 0x8000070200000000
 
 
-def of_a_td_that_goes(name: str, *given: int):
-    """A call as it is where TDs come and go."""
-    return kept(protocol_of(Flow.TEARDOWN).steps[name], *given)
-
-
+of_a_td_that_goes = functools.partial(kept_of, Flow.TEARDOWN)
 add, remove_alive = of_a_td_that_goes("mem_page_add", 0, 9), of_a_td_that_goes("mem_page_remove", 0)
 enter_alive, leave_alive = of_a_td_that_goes("vp_enter_alive"), of_a_td_that_goes("td_exit_alive")
 flush_own, vpflushdone = of_a_td_that_goes("vp_flush_own"), of_a_td_that_goes("block_td")
