@@ -107,7 +107,7 @@ def _not_reached(entries: Sequence[Exploration]) -> Iterator[str]:
 def _names(entries: Sequence[Exploration]) -> list[str]:
     """Every outcome of the flow but `fresh`, by grade; then what else was seen, and the invariants that are broken."""
     order = list(Grade)
-    flow = flow_named(entries[0]["flow"])
+    flow = flow_named(entries[0].get("flow", "shootdown"))
     told = sorted(declared(flow), key=lambda outcome: (order.index(outcome.grade), outcome))
     names = [outcome.name for outcome in told if outcome.name != "fresh"]
     others = dict.fromkeys(name for one in entries for name in (*one["outcomes"], *failing(one)))

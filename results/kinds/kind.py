@@ -260,7 +260,8 @@ KINDS = (
         suite=lambda it: "explore",
         cases=exploration_views.exploration_cases,
         rows=lambda it: [
-            _a_row(one, one, scenario=one["flow"], point=one.get("point", "")) for one in exploration.entries_of(it)
+            _a_row(one, one, scenario=one.get("flow", "shootdown"), point=one.get("point", ""))
+            for one in exploration.entries_of(it)
         ],
         about=lambda it: {key: exploration.entries_of(it)[0].get(key) for key in ("flow", "method", *SIZES)},
     ),

@@ -150,7 +150,7 @@ class ExplorationShape(OrderingShape, SizeShape):
     parameters: ParametersShape = ParametersShape()
     changed: dict[str, Any] = {}
     own: bool = True
-    flow: FlowName
+    flow: FlowName = "shootdown"
     tlb_entries: Count
     method: str
     seconds: Seconds
