@@ -35,7 +35,7 @@ def drawn(makers: Mapping[str, Callable[[], Figure]], kinds: Iterable[str] = ("p
 
 
 def saved(figure: Figure, kind: str) -> bytes:
-    """The file of a figure, the same bytes whenever that is.
+    """The file of a figure, the same bytes whenever that is, but for the names of clip paths in an SVG.
 
     It is laid out once, so that every format of it is alike, and drawn once a format: `savefig` draws it twice.
     """
