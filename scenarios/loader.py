@@ -50,7 +50,11 @@ def load_ordering(text: str) -> Ordering:
     if _is_path(text):
         return _ordering_file(Path(text), text)
     if "," in text or text.strip() in STEPS:
-        return _from_steps([step.strip() for step in text.split(",")])
+        words = [step.strip() for step in text.split(",")]
+        if all(shipped(ORDERINGS, word) for word in words):
+            each = " ".join(f"--ordering {word}" for word in words)
+            raise ScenarioError(f"ordering {shown(text)}: expected one, or steps, found {len(words)}; try {each}")
+        return _from_steps(words)
     if is_file(text):
         return _ordering_file(Path(text), text)
     raise _unknown("ordering", text, ORDERINGS)
@@ -125,15 +129,18 @@ _shipped_ordering, _shipped_scenario = cache(_ordering_file), cache(_scenario_fi
 def _from_steps(steps: list[str]) -> Ordering:
     gated = "gate_raise" in steps or "gate_lower" in steps
     name = ",".join(steps)
+    serialized = not gated and not any("mmu_lock" in step for step in steps)
+    kicks = "kick" in steps or not set(PARTS).isdisjoint(steps)
+    told = "v18's counter, request and entry" if gated else "no request" if kicks else "no kick"
     table: dict[str, Any] = {
-        "title": "Steps from the command line",
+        "title": f"Steps as typed, with {told}, mmu_lock{'' if serialized else ' not'} held for write",
         "source": "the command line",
         "shootdown": steps,
         "gate": "counter" if gated else "none",
         "entry": ["requests", "gate"] if gated else ["requests"] if "flush" in steps else [],
-        "serialized": not gated and not any("mmu_lock" in step for step in steps),
+        "serialized": serialized,
     }
-    if "kick" in steps or not set(PARTS).isdisjoint(steps):
+    if kicks:
         table["kick"] = {"request": "tlb_flush" if gated else "none", **({"wait": True} if "kick" in steps else {})}
     return validated(Ordering, f"ordering {shown(name)}", name, table)
 

@@ -94,6 +94,8 @@ def list_all(request: ListRequest) -> int:
     listed = everything()
     if request.schema is not None:
         return _schema(request.schema)
+    if request.name is not None and "," in request.name:
+        return _steps(request.name, request)
     if request.name is not None and request.name not in listed:
         return _whole(request.name, listed, request)
     chosen = listed if request.name is None else {request.name: listed[request.name]}
@@ -136,6 +138,16 @@ def _whole(name: str, listed: Mapping[str, list[dict[str, Any]]], request: ListR
             texts = {key: ", ".join(its) if isinstance(its, list) else str(its) for key, its in told.items()}
             lines = (f"{key}: {text}" for key, text in texts.items() if text)
             write(sys.stdout, "\n".join([f"# {section[:-1]}", *lines]) + "\n")
+    return 0
+
+
+def _steps(text: str, request: ListRequest) -> int:
+    """An order by its steps in full: what is taken of it beside them. Raises ScenarioError."""
+    ordering = load_ordering(text)
+    if request.json is not None:
+        hand_out(request.json, json_text({"orderings": ordering.model_dump(mode="json")}))
+    else:
+        write(sys.stdout, "\n".join([f"# {ordering.title}", *in_full(ordering)]) + "\n")
     return 0
 
 

@@ -45,7 +45,7 @@ class Outcome(IntEnum):
     fault = 1, Grade.acceptable, "blocked or free: KVM's fault path ran"
     stale_in_window = 2, Grade.acceptable, "old translation after BLOCK, before done"
     stale_after_kick = 3, Grade.interesting, "old translation after the ack, before done"
-    stale_after_done = 4, Grade.forbidden, "old translation after the flush was done", Harm.stale, "stale"
+    stale_after_done = 4, Grade.forbidden, "old translation, the flush taken for done", Harm.stale, "stale"
     use_after_remove = 5, Grade.forbidden, "the page already belongs to someone else", Harm.reused, "reuse"
     operand_busy = 6, Grade.acceptable, "a try-lock was taken: tried again"
     previous_epoch_busy = 7, Grade.forbidden, "TRACK, a vCPU still in the epoch before", Harm.refused, "epoch busy"

@@ -194,13 +194,17 @@ def stale_over_time(panels: Sequence[Axes], shown: Shown) -> None:
     for ax, outcome in zip(panels, STALE, strict=True):
         grade, events = outcome.grade, total(shown.runs, outcome)
         colour = BAD if grade in FAILING and events else "black"
-        ax.set_title(f"{outcome.name}: {grade.value}, {count(events)} in all", fontsize=10, color=colour)
-        peaks = []
-        for (times, rates), look in zip(all_rates, shown.looks, strict=True):
+        peaks, left_out = [], 0
+        for (times, rates), (run, look) in zip(all_rates, shown.each(), strict=True):
             rate = rates[:, outcome]
             if rate.any():
                 ax.plot(times, rate, markevery=max(1, len(times) // 8), **look.line)
                 peaks.append(float(rate.max()))
+            else:
+                left_out += total([run], outcome)
+        more = f", {count(left_out)} of them in too short a time for a rate" if peaks and left_out else ""
+        title = f"{outcome.name}: {grade.value}, {count(events)} in all{more}"
+        ax.set_title(title, fontsize=10, color=colour)
         if not peaks:
             _empty_strip(ax, "too short a time for a rate" if events else _why_unseen(shown.runs, outcome))
             continue

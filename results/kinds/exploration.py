@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernels.tdx.outcomes import Grade, Outcome
-from results.caveats import Caveat, caveat, undeclared
+from results.caveats import Caveat, alone, caveat, undeclared
 from results.numbers.statistics import would_have_caught
 from results.verdict import FAILING, Judgement, Verdict, exit_code_of, grade_of, is_safe
 from results.words import count, machine_size, plural, share
@@ -141,6 +141,7 @@ def exploration_caveats(explorations: Sequence[Exploration]) -> list[Caveat]:
     """All caveats of these explorations; what holds for several is said once."""
     return [
         *_of_the_method(explorations), *_of_what_stopped(explorations), *_of_liveness(explorations),
+        *(alone(explorations, larger(explorations[0])) if explorations else ()),
         *undeclared({one["ordering"]: _undeclared(one) for one in explorations if one.get("own", True)}),
     ]  # fmt: skip
 

@@ -35,10 +35,36 @@ def test_a_quiet_machine_with_enough_cpus_and_samples_has_no_caveat():
         ({"round_trip_ns": 312.0, "round_trip_after_ns": 86.0}, ["cpus_moved"]),
         ({"round_trip_ns": 86.0, "round_trip_after_ns": 120.0}, []),
         ({"round_trip_ns": 86.0, "round_trip_after_ns": None}, []),
+        ({"round_trip_ns": 86.0, "round_trip_after_trouble": "no time together"}, ["no_round_trip"]),
     ],
 )
 def test_caveats_of_the_machine(host: dict[str, Any], expected: list[str]):
     assert ids([a_run()], host) == expected
+
+
+def test_a_line_that_was_measured_once_is_not_called_unmeasured():
+    host = HOST | {"round_trip_ns": 86.0, "round_trip_after_trouble": "no time together"}
+    [caveat] = caveats(host, SCENARIO, [a_run()])
+
+    said = "a line's way from CPU to CPU and back was not measured again behind the races: no time together"
+    assert (caveat["seen"], caveat["means"]) == (said, "whether CPUs were moved meanwhile is not known")
+
+
+@pytest.mark.parametrize(
+    ("serialized", "changes", "told"),
+    [
+        (False, {}, ["one_zapper"]),
+        (True, {}, []),
+        (False, {"zappers": 2}, []),
+        (False, {"expect": ["previous_epoch_busy"], "outcomes": []}, []),
+    ],
+)
+def test_one_zapper_says_nothing_of_what_zappers_do_to_each_other_without_mmu_lock(
+    serialized: bool, changes: dict[str, Any], told: list[str]
+):
+    run = a_run("mine", parameters={"serialized": serialized}, **changes)
+
+    assert [one["id"] for one in caveats(HOST, SCENARIO, [run]) if one["id"] == "one_zapper"] == told
 
 
 def test_no_bench_is_told_to_try_a_bench():

@@ -318,6 +318,7 @@ def test_every_order_of_v18s_six_steps_can_be_asked_for() -> None:
             "block,tracks,remove",
             'ordering "block,tracks,remove": shootdown[1]: unknown step "tracks"; did you mean "track"?',
         ),
+        ("v18, spec", 'ordering "v18, spec": expected one, or steps, found 2; try --ordering v18 --ordering spec'),
         ("block,,remove", f'ordering "block,,remove": shootdown[1]: unknown step ""; expected {STEPS}'),
         (
             "block,gate_raise,remove",

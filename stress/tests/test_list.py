@@ -52,6 +52,14 @@ def test_list_prints_a_shipped_ordering_from_which_one_of_your_own_can_start(her
     assert here("list", "use_after_remove").stdout.startswith("# outcome\nname: use_after_remove\n")
 
 
+def test_list_prints_what_is_taken_of_an_order_by_its_steps(here: Command) -> None:
+    done = here("list", "block,gate_raise,kick,track,gate_lower,remove")
+
+    assert "# Steps as typed, with v18's counter, request and entry, mmu_lock not held for write\n" in done.stdout
+    assert 'gate = "counter"' in done.stdout
+    assert "serialized = false" in done.stdout
+
+
 def test_list_says_what_a_rate_is_of_and_prints_no_key_without_a_value(here: Command) -> None:
     fault = here("list", "no_flush_at_entry").stdout
 

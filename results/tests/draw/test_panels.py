@@ -102,6 +102,19 @@ def test_a_result_that_lost_times_or_events_has_no_rates(lost: str):
     assert "too short a time for a rate" in [text.get_text() for text in panels[0].texts]
 
 
+def test_a_strip_says_how_many_of_its_events_stand_in_no_curve():
+    runs = [a_run(name, seen={"stale_in_window": events}) for name, events in (("spec", 3), ("v18", 80))]
+    events = np.zeros((3, len(Outcome)), dtype=np.int64)
+    events[:, Outcome.stale_in_window] = [0, 1, 3]
+    arrays = {"spec/series/time_s": np.array([0.0, 1.0, 2.0]), "spec/series/outcomes": events}
+    panels = [axes() for _ in STALE]
+    stale_over_time(panels, Shown(runs, styles(runs), arrays))
+
+    assert panels[STALE.index(Outcome.stale_in_window)].get_title() == (
+        "stale_in_window: acceptable, 83 in all, 80 of them in too short a time for a rate"
+    )
+
+
 @pytest.mark.parametrize(
     ("seen", "met", "said"),
     [

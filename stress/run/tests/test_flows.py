@@ -77,7 +77,9 @@ def test_whole_batches_go_beneath_a_page_table_page_before_it_goes(tdx_stress: C
 def test_who_deletes_a_memslot_and_a_fault_that_is_retried_in_the_host_wait_for_each_other_unless_it_leaves(
     tdx_stress: Command,
 ) -> None:
-    """How many shootdowns meet a vCPU hangs on who else has the CPUs: too few are inconclusive."""
+    """The scenario's delay has it caught in three seconds, where it took a minute or more. How many shootdowns meet a
+    vCPU hangs on who else has the CPUs: too few are inconclusive.
+    """
     stuck = tdx_stress("run", "memslots", "--ordering", "v6_16", "--duration", "60s", "--no-report")
     leaves = tdx_stress("run", "memslots", "--ordering", "v6_18", "--duration", "1s", "--no-report")
 
