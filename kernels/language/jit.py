@@ -24,7 +24,7 @@ from numba.np.arrayobj import make_array
 from kernels.language import cache
 from kernels.language.compile import Native, digest_of, uninterrupted
 from kernels.language.llvm import I64
-from kernels.language.lowering import number_of
+from kernels.language.lowering import AT, number_of
 from kernels.layout import Actor
 
 Records = Mapping[str, tuple[str, ...]]
@@ -60,19 +60,18 @@ class Kept(NumbaCache):
 
 def runnable(file: str, source: str, name: str, values: Mapping[str, Any], records: Records) -> Any:
     """`run(words, lay, rules, me)` without the GIL, which is the function `name` of this source; cached on disk under
-    `file`. Takes arrays, see `kernels.language.compile.words_of`.
+    `file`. Takes what `kernels.language.compile.passed` gives.
     """
 
     @intrinsic
     def line(typingctx: Any, words: Any, lay: Any, rules: Any, me: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             made = Native(records, source, values, raced=True, into=builder.module)
-            arrays = zip(signature.args, args, strict=True)
-            *given, actor = [make_array(kind)(context, builder, it).data for kind, it in arrays]
             own = cgutils.alloca_once(builder, I64, size=len(Actor._fields))
-            # A copy of who it is stays in registers; memory would be read anew behind every acquire.
-            for place in map(number_of, range(len(Actor._fields))):
-                builder.store(builder.load(builder.gep(actor, [place])), builder.gep(own, [place]))
+            for place in range(len(Actor._fields)):
+                builder.store(builder.extract_value(args[3], place), builder.gep(own, [number_of(place)]))
+            start = make_array(signature.args[0])(context, builder, args[0]).data
+            given = [start, *(builder.bitcast(record, AT) for record in args[1:3])]
             return builder.call(made.function(name), [*given, own])
 
         return types.int64(words, lay, rules, me), codegen

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.language.compile import compiled, words_of
+from kernels.language.compile import compiled, passed
 from kernels.language.parse import flat, subs
 from kernels.language.syntax import SITES, Step
 from kernels.layout import STOP_ENDING, STOP_ENDLESS, Actor, Layout, actors, name_of
@@ -35,7 +35,7 @@ def load_one(protocol: Protocol, kind: str, variant: Variant) -> Run:
     def run(td: np.ndarray, lay: Layout, rules: Any, me: Actor) -> int:
         if variant.traced and not lay.trace_entries:
             raise ValueError("traced kernels need rings: expected a layout of plan(..., trace=N), found none")
-        return int(line(*map(words_of, (td, lay, rules, me))))
+        return int(line(*passed(td, lay, rules, me)))
 
     lay, rules, td = smallest(protocol, trace=2 * variant.traced)
     td[lay.control + STOP_ENDING] = td[lay.control + STOP_ENDLESS] = 1

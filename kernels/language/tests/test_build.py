@@ -19,7 +19,7 @@ TRACKS = """
 import sys
 import numpy as np
 from kernels.language import cache
-from kernels.language.compile import words_of
+from kernels.language.compile import passed
 from kernels.race.straight import straight
 from kernels.tdx.module.mem import mem_track
 from kernels.tdx.protocol import SHOOTDOWN
@@ -29,7 +29,7 @@ lay = plan(1, 1, 1, 1)
 words = np.zeros(lay.total_words, np.int64)
 run = straight(SHOOTDOWN, mem_track)
 for _ in range(2):
-    run(*map(words_of, (words, lay, [0] * len(Rules._fields), zapper_actor(lay, 0))))
+    run(*passed(words, lay, Rules(*[0] * len(Rules._fields)), zapper_actor(lay, 0)))
 print(words[lay.epoch_tracking], cache.cache_directory(), sum(run.stats.cache_hits.values()))
 """
 

@@ -9,7 +9,7 @@ import pytest
 from llvmlite import binding, ir
 
 from kernels.language import atomics
-from kernels.language.compile import words_of
+from kernels.language.compile import passed
 from kernels.language.llvm import I64, emit_pause, emit_settle, emit_timestamp
 from kernels.race.straight import straight
 from kernels.tdx.protocol import SHOOTDOWN
@@ -115,7 +115,7 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         patch.setenv("TDX_STRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         for function, *_ in STRAIGHT:
             compiled = straight(SHOOTDOWN, function)
-            compiled(*map(words_of, (td, lay, SPEC, vcpu_actor(lay, 0))))
+            compiled(*passed(td, lay, SPEC, vcpu_actor(lay, 0)))
             all_of_it = accesses(compiled.inspect_llvm(compiled.signatures[0]))
             found[function.name] = [one for one in all_of_it if one not in ("load i64", "store i64")]
     return found

@@ -11,7 +11,7 @@ import pytest
 from kernels.language import cache
 from kernels.language.atomics import load_acquire, store_release
 from kernels.language.compile import compiled as made
-from kernels.language.compile import words_of
+from kernels.language.compile import passed
 from kernels.language.entered import entered, words_with_room
 from kernels.language.steps import local, steps
 from kernels.race.straight import straight
@@ -95,7 +95,7 @@ def test_two_functions_of_one_name_and_length_are_two_functions(monkeypatch, tmp
     found = []
     for value in (11111, 22222):
         td = np.zeros(lay.total_words, np.int64)
-        straight(SHOOTDOWN, same(value))(*map(words_of, (td, lay, SPEC, zapper_actor(lay, 0))))
+        straight(SHOOTDOWN, same(value))(*passed(td, lay, SPEC, zapper_actor(lay, 0)))
         found.append(int(td[lay.gate]))
 
     assert found == [11111, 22222]

@@ -9,7 +9,7 @@ import pytest
 
 from kernels import layout
 from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst, load_acquire, store_release
-from kernels.language.compile import words_of
+from kernels.language.compile import passed
 from kernels.language.parse import subs
 from kernels.language.resolve import Names
 from kernels.language.syntax import SITES, Steps
@@ -47,7 +47,7 @@ class Alone:
 
     def run(self, function: Any, me: Actor) -> None:
         """A straight line as this actor."""
-        function(*map(words_of, (self.words, self.lay, SPEC, me)))
+        function(*passed(self.words, self.lay, SPEC, me))
 
     def keep(self, label: int, value: int = 0, operand: int = 0) -> None:
         """One entry of the zapper."""

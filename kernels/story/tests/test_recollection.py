@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.language.compile import words_of
+from kernels.language.compile import passed
 from kernels.language.syntax import SITES
 from kernels.layout import name_of
 from kernels.race.ring import Entry, Mark, entries
@@ -39,7 +39,7 @@ def two_shootdowns(rules: Rules) -> Recollection:
     lay = plan(1, 1, 1, 1, trace=256)
     words = np.zeros(lay.total_words, np.int64)
     SHOOTDOWN.prepare(words, lay, rules, 1)
-    traced_zapper()(*map(words_of, (words, lay, rules, zapper_actor(lay, 0))))
+    traced_zapper()(*passed(words, lay, rules, zapper_actor(lay, 0)))
     return recollect(SHOOTDOWN, entries(words, lay), lay, FAILING)
 
 
