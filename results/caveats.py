@@ -3,7 +3,7 @@
 Each says what was seen, what it means, and what to try. Pure: from the facts of the host, the scenario and the runs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from results.machine.comparable import alike
@@ -60,14 +60,13 @@ def _of_the_machine(host: Facts, scenario: Facts, *, in_turns: bool) -> Iterator
     if host.get("governor") not in (None, "performance"):
         yield caveat("cpu_frequency", f"frequency governor {host['governor']}", *MEANS["frequency"])
     before, after = host.get("round_trip_ns"), host.get("round_trip_after_ns")
-    for key, when, means in (
-        ("round_trip_trouble", "", "latencies cannot be read as multiples of it, nor two machines be told apart by it"),
-        ("round_trip_after_trouble", " again behind the races", "whether CPUs were moved meanwhile is not known"),
-    ):
-        if trouble := host.get(key):
-            said = f"a line's way from CPU to CPU and back was not measured{when}: {trouble}"
-            yield caveat("no_round_trip", said, means, "again, when the CPUs are free")
-            break
+    not_measured, again = "a line's way from CPU to CPU and back was not measured", "again, when the CPUs are free"
+    if trouble := host.get("round_trip_trouble"):
+        means = "latencies cannot be read as multiples of it, nor two machines be told apart by it"
+        yield caveat("no_round_trip", f"{not_measured}: {trouble}", means, again)
+    elif trouble := host.get("round_trip_after_trouble"):
+        means = "whether CPUs were moved meanwhile is not known"
+        yield caveat("no_round_trip", f"{not_measured} again behind the races: {trouble}", means, again)
     if before and after and not alike(before, after):
         yield caveat(
             "cpus_moved",
@@ -123,7 +122,7 @@ def _of_the_runs(scenario: Facts, runs: Sequence[Facts]) -> Iterator[Caveat]:
             "the same command without --trace for latency",
         )
     yield from _of_known_wrong_orderings([run for run in runs if not is_safe(run)])
-    yield from alone(runs, "--zappers 2")
+    yield from alone(runs, lambda _: "--zappers 2")
     if stopped := [
         f"{run['ordering']} after {run['seconds']:.1f} s" for run in runs if run["ending"] == Ending.interrupted
     ]:
@@ -246,19 +245,20 @@ def _of_known_wrong_orderings(runs: Sequence[Facts]) -> Iterator[Caveat]:
     )
 
 
-def alone(runs: Sequence[Facts], more: str) -> Iterator[Caveat]:
+def alone(runs: Sequence[Facts], more: Callable[[Facts], str]) -> Iterator[Caveat]:
     """Where safe orderings do not hold mmu_lock for write, and there was one zapper; `more`: a machine of two."""
     free = [
-        run["ordering"]
+        run
         for run in runs
         if is_safe(run) and run["zappers"] == 1 and not (run.get("parameters") or {}).get("serialized", True)
     ]
     if free:
+        names = dict.fromkeys(run["ordering"] for run in free)
         yield caveat(
             "one_zapper",
-            f"one zapper, which meets no other: {' and '.join(free)} without mmu_lock for write",
+            f"one zapper, which meets no other: {' and '.join(names)} without mmu_lock for write",
             "what zappers do to each other there, a TRACK beside a TRACK or a gate that two raise, was not tried",
-            more,
+            more(free[0]),
         )
 
 

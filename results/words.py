@@ -161,6 +161,8 @@ def mean(value: float) -> str:
 def rate_with_interval(outcome: Mapping[str, Any]) -> str:
     """The rate of an outcome with its 95 % interval: `12.3 % (12.1-12.5)`, `0.0021 % (0.0009-0.0041)`, `0 (<0.0037 %)`,
     `2.1 (0.9-4.1) e-07`.
+
+    The bound of a zero is the one that the sentence has, in results of earlier versions too.
     """
     rate, interval = outcome["rate"], outcome["ci95"]
     if rate is None or interval is None:
@@ -171,7 +173,7 @@ def rate_with_interval(outcome: Mapping[str, Any]) -> str:
         return "none met a vCPU"
     low, high = interval
     if outcome["shootdowns"] == 0:
-        return f"0 (<{share(high)})"
+        return f"0 (<{share(outcome.get('would_have_caught') or high)})"
     if rate >= LEAST_IN_PERCENT:
         return f"{share(rate)} ({_percent(low, rate)}-{_percent(high, rate)})"
     power = f"{rate:.1e}".partition("e")[2]

@@ -193,8 +193,8 @@ def words_of(given: Any) -> np.ndarray:
 
 
 def passed(words: np.ndarray, lay: Any, rules: Any, me: Any) -> tuple[Any, ...]:
-    """What a raced line takes: the words, two records of int64, and who it is as values. With all of it as arrays it
-    reads a twentieth less a second.
+    """What a raced line takes: the words, two records of int64, and who it is as values. With all of it as arrays a
+    guest reads a twentieth less a second.
     """
 
     def record(fields: Any) -> Any:

@@ -59,7 +59,8 @@ BARE = Variant()
 
 
 def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> Any:
-    """The function of steps as a jitted `run(words, lay, rules, me)` of arrays, without the GIL; cached on disk.
+    """The function of steps as a jitted `run(words, lay, rules, me)` without the GIL, which takes what
+    `kernels.language.compile.passed` gives; cached on disk.
 
     Everything is inlined: calls with their spills cost a shootdown a fifth of its time.
     """

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import Field, model_validator
 from rich.console import RenderableType
 from rich.text import Text
 
 from kernels.tdx.outcomes import Grade
 from results.exchange.cases import Case, case_of, unreached
+from results.kinds.shape import Count, DocumentShape, OrderingShape, ScenarioShape, Seconds, Shape, Share
 from results.numbers.statistics import clopper_pearson
 from results.table import Table, verdict_line
 from results.verdict import FAILING, Ending, Judgement, Verdict, grade_of, is_safe, met_shootdowns, name_of, seen
@@ -22,6 +24,55 @@ from results.words import count, nanoseconds, per_second, plural, rate_with_inte
 
 SCHEMA = "tdx-stress/amplification/1"
 Measured = Mapping[str, Any]
+
+
+class _Measured(Shape):
+    shootdowns: Count
+    hits: Count
+    rate: Share
+    ci95: tuple[Share, Share] = Field(strict=False)
+    per_s: Seconds
+    seconds: Seconds
+    first_catch_s: Seconds | None = None
+    catches_s: list[Seconds | None] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _rate_in_its_interval(self) -> "_Measured":
+        low, high = self.ci95
+        if not low <= self.rate <= high or not high or (self.hits and not low):
+            raise ValueError(f"expected an interval that holds the rate {self.rate:g}, found {low:g} to {high:g}")
+        return self
+
+
+class _Best(_Measured):
+    setting: str
+
+
+class _Unexpected(Shape):
+    setting: str
+    ending: str
+    notes: list[str]
+    failing: dict[str, Count]
+    command: str
+
+
+class _Amplified(OrderingShape):
+    outcome: str
+    races: Count
+    cap_s: Seconds
+    without: _Measured
+    best: list[_Best]
+    command: str | None
+    seconds: Seconds
+    unexpected: list[_Unexpected]
+
+
+class AmplificationShape(DocumentShape):
+    """The whole of amplification.json."""
+
+    scenario: ScenarioShape
+    orderings: list[_Amplified]
+    asked: list[str] = Field(default_factory=list)
 
 
 def measured(run: Mapping[str, Any], outcome: str) -> dict[str, Any]:

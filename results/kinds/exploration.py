@@ -141,7 +141,7 @@ def exploration_caveats(explorations: Sequence[Exploration]) -> list[Caveat]:
     """All caveats of these explorations; what holds for several is said once."""
     return [
         *_of_the_method(explorations), *_of_what_stopped(explorations), *_of_liveness(explorations),
-        *(alone(explorations, larger(explorations[0])) if explorations else ()),
+        *alone(explorations, larger),
         *undeclared({one["ordering"]: _undeclared(one) for one in explorations if one.get("own", True)}),
     ]  # fmt: skip
 

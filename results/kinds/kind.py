@@ -318,7 +318,7 @@ KINDS = (
         "amplification",
         "an amplification",
         "amplification.json",
-        {amplification.SCHEMA: shape.AmplificationShape},
+        {amplification.SCHEMA: amplification.AmplificationShape},
         model=RACED,
         exit_code=_of_verdicts,
         shown=amplification.amplification_screen,

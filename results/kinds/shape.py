@@ -339,55 +339,6 @@ class MatrixShape(DocumentShape):
         return self
 
 
-class _Measured(Shape):
-    shootdowns: Count
-    hits: Count
-    rate: Share
-    ci95: tuple[Share, Share] = Field(strict=False)
-    per_s: Seconds
-    seconds: Seconds
-    first_catch_s: Seconds | None = None
-    catches_s: list[Seconds | None] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _rate_in_its_interval(self) -> "_Measured":
-        low, high = self.ci95
-        if not low <= self.rate <= high or not high or (self.hits and not low):
-            raise ValueError(f"expected an interval that holds the rate {self.rate:g}, found {low:g} to {high:g}")
-        return self
-
-
-class _Best(_Measured):
-    setting: str
-
-
-class _Unexpected(Shape):
-    setting: str
-    ending: str
-    notes: list[str]
-    failing: dict[str, Count]
-    command: str
-
-
-class _Amplified(OrderingShape):
-    outcome: str
-    races: Count
-    cap_s: Seconds
-    without: _Measured
-    best: list[_Best]
-    command: str | None
-    seconds: Seconds
-    unexpected: list[_Unexpected]
-
-
-class AmplificationShape(DocumentShape):
-    """The whole of amplification.json."""
-
-    scenario: ScenarioShape
-    orderings: list[_Amplified]
-    asked: list[str] = []
-
-
 class _Tried(JudgedShape, SizeShape):
     tlb_entries: Count
     states: Count

@@ -86,6 +86,12 @@ def test_a_rate_stands_with_its_interval(shootdowns: int, of: int, ci95: list[fl
     assert rate_with_interval(outcome) == text
 
 
+def test_the_bound_of_a_zero_is_that_of_its_sentence_also_where_an_earlier_version_had_two():
+    outcome = {"shootdowns": 0, "of": 6928, "rate": 0.0, "ci95": [0.0, 0.000532], "would_have_caught": 0.000432}
+
+    assert rate_with_interval(outcome) == "0 (<0.043 %)"
+
+
 def test_what_belongs_to_no_shootdown_has_no_rate():
     assert rate_with_interval({"shootdowns": None, "of": 10, "rate": None, "ci95": None}) == ""
 

@@ -97,6 +97,15 @@ def test_what_to_try_is_not_to_leave_out_an_option_that_nobody_typed(asked: bool
     assert [one["try"] for one in found if one["id"] == "no_liveness"] == [advice]
 
 
+def test_a_sweep_of_machines_names_once_what_one_zapper_of_them_did_not_show_and_a_larger_one_of_that() -> None:
+    free = explored(parameters={"serialized": False})
+    found = exploration_caveats([{**free, "zappers": 2, "pages": 2}, {**free, "zappers": 1, "pages": 1}, free])
+    [told] = [one for one in found if one["id"] == "one_zapper"]
+
+    assert told["seen"] == f"one zapper, which meets no other: {free['ordering']} without mmu_lock for write"
+    assert told["try"] == "--zappers 2 --pages 2"
+
+
 def test_random_schedules_say_what_rate_they_would_have_shown_and_pct_that_its_bound_does_not_hold() -> None:
     uniform, pct = exploration_caveats([drawn()]), exploration_caveats([drawn(method="pct", pct_depth=3)])
 
