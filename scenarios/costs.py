@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator
 
-from scenarios.delays import UNITS_NS
+from scenarios.times import UNITS_NS
 from scenarios.wording import problem, shown, unknown
 
 # The standard deviation of a length's logarithm: nine of ten lie between 0.66 and 1.51 times the median.

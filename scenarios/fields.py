@@ -11,9 +11,8 @@ from pydantic.fields import FieldInfo
 from kernels.tdx.outcomes import FORBIDDEN, Outcome
 from kernels.tdx.rules import FLOWS, MAX_TLB_ENTRIES, Fault, KickBy, Lock, Step, flow_name, flow_named
 from scenarios.busy import A_POLICY, a_policy
-from scenarios.delays import parse_delay, parse_start_offset
-from scenarios.durations import parse_duration
 from scenarios.files import shipped_names
+from scenarios.times import parse_delay, parse_duration, parse_start_offset
 from scenarios.wording import listed, names, nearest, problem, shown, unknown
 
 LOCKS = names(Lock)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from scenarios.contradictions import PARTS
-from scenarios.durations import parse_duration
 from scenarios.fields import STEPS, elsewhere
 from scenarios.files import is_file, name_of, shipped, shipped_names, toml_table
 from scenarios.models import Ordering, Scenario
 from scenarios.settings import apply_settings, setting_key, with_delays, with_faults, with_options
+from scenarios.times import parse_duration
 from scenarios.validation import validated
 from scenarios.wording import ScenarioError, nearest, shown
 

@@ -4,9 +4,11 @@ What an error says was expected is a field's description, or what its type says.
 finding out is what the program is for. Refused is only what cannot run or says nothing.
 """
 
+from collections.abc import Iterator
+from itertools import permutations
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from kernels.tdx.outcomes import FORBIDDEN
 from kernels.tdx.rules import (
@@ -30,10 +32,9 @@ from kernels.tdx.rules import (
     SharedFlush,
     has_part,
 )
-from scenarios.busy import LOCK_MODES
-from scenarios.contradictions import ordering_contradictions
+from scenarios.busy import A_POLICY, BY_LOCK, LOCK_MODES
+from scenarios.contradictions import ordering_contradictions, out_of_turn
 from scenarios.costs import A_TABLE, Costs
-from scenarios.delays import A_DELAY, A_START_OFFSET
 from scenarios.fields import (
     ENTRY_CHECKS,
     FAULT_LOCKS,
@@ -57,11 +58,64 @@ from scenarios.fields import (
     several_of,
     up_to,
     whole,
+    word_or_more,
 )
 from scenarios.machines import EPF_THRESHOLD, HP_LOCK_TIMEOUT, scenario_contradictions
-from scenarios.tables import BusyBySeamcall, Kick, Locks
 from scenarios.tdx_host import OfTheHost
+from scenarios.times import A_DELAY, A_START_OFFSET
 from scenarios.wording import listed, names, problem
+
+
+class Kick(BaseModel):
+    """How vCPUs are forced out: with which request, and whether the kicker waits for the IPIs to be acknowledged, which
+    a step of its own says where the kick stands in its parts.
+    """
+
+    model_config = STRICT
+
+    request: Annotated[str, one_of("request", ("tlb_flush", "none"))]
+    wait: bool | None = None
+
+
+class ByLock(BaseModel):
+    """A policy for BUSY where mmu_lock is held for read, or not at all, and one where it is held for write."""
+
+    model_config = STRICT
+
+    read: Policy | None = Field(default=None, description=A_POLICY)
+    write: Policy | None = Field(default=None, description=A_POLICY)
+
+
+BusyPolicy = Annotated[Annotated[Policy, Tag("word")] | Annotated[ByLock, Tag("more")], Discriminator(word_or_more)]
+
+
+class BusyBySeamcall(BaseModel):
+    """What is done where a zapper's BLOCK, TRACK or REMOVE, or a fault's AUG or SEPT.ADD, is told TDX_OPERAND_BUSY and
+    the shorthands do not say it.
+    """
+
+    model_config = STRICT
+
+    block: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+    track: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+    remove: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+    aug: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+    sept_add: BusyPolicy | None = Field(default=None, description=BY_LOCK)
+
+
+LockKind = Annotated[str, one_of("kind of lock", ("rw", "spin", "rw_irq", "spin_irq"))]
+
+
+class Locks(BaseModel):
+    """How a vCPU takes the ordering's own locks: `rw` for read, `spin` for write, and `_irq` with interrupts off."""
+
+    model_config = STRICT
+
+    sept_lock: LockKind = "rw"
+    track_lock: LockKind = "rw"
+    page_table_lock: LockKind = "rw"
+    tlbstate_lock: LockKind = "rw"
+
 
 OWN_LOCKS = (*FAULT_LOCKS[1:], "fault_lock", "no_entry_lock")
 
@@ -168,6 +222,17 @@ class Ordering(BaseModel):
     def part(self) -> str:
         """The part of a machine that has one of its steps; "" where every machine has them all."""
         return "writes" if "protect" in self.every_step else ""
+
+    def every_order(self) -> Iterator[Self]:
+        """Each order of its steps as an ordering of its own, named by them; in the order of `itertools.permutations`.
+
+        An order can be wrong and still means something; left out are those in which a part of a kick has nothing to do,
+        and those that differ in which of two equal steps stands where.
+        """
+        for steps in dict.fromkeys(permutations(self.shootdown)):
+            if not any(out_of_turn(steps)):
+                name = ",".join(steps)
+                yield self.model_copy(update={"name": name, "title": f"As {self.name}: {name}", "shootdown": steps})
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:

@@ -28,10 +28,9 @@ from kernels.tdx.rules import (
     pack_steps,
 )
 from scenarios.busy import in_force, policy
-from scenarios.delays import parse_start_offset
 from scenarios.fields import ENTRY_CHECKS, FAULT_LOCKS
-from scenarios.models import Ordering, Scenario
-from scenarios.tables import Kick
+from scenarios.models import Kick, Ordering, Scenario
+from scenarios.times import parse_start_offset
 
 # Rules that are called as their keys are: words of these kinds, and numbers or whether.
 WORDS_OF_SCENARIO = {"module": Module, "shared_flush": SharedFlush, "memslot_zap": MemslotZap, "kick_by": KickBy}

@@ -1,7 +1,9 @@
-"""Changes from the command line: `--set key=value` and the options that stand for one key of a scenario."""
+"""Changes from the command line: `--set key=value` and the options that stand for one key of a scenario; and what all
+these changed, against what the files say.
+"""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from scenarios.busy import LOCK_MODES, SEAMCALLS
@@ -127,3 +129,30 @@ def _value(text: str) -> Any:
     except (ValueError, RecursionError):
         return text
     return table["value"] if len(table) == 1 else text
+
+
+# Of a scenario what each result has in columns of its own, or what changes nothing but how long it takes; of an
+# ordering what says nothing of its steps, and faults, which stand by themselves.
+NEVER = {
+    "name", "title", "source", "why", "shows", "orderings", "matrix", "vcpus", "zappers", "duration_s", "warmup_s",
+    "shootdowns", "seed", "watchdog_s", "expect", "faults",
+}  # fmt: skip
+
+
+def changed(before: Scenario | Ordering, after: Scenario | Ordering, only: Collection[str] = ()) -> dict[str, Any]:
+    """Every key, `kick.wait` of a table, that has another value than before; of these keys alone, if any are given."""
+    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    heads = {key: key.partition(".")[0] for key in (*new, *old)}
+    return {
+        key: new.get(key)
+        for key, head in heads.items()
+        if head not in NEVER and (not only or head in only) and new.get(key) != old.get(key)
+    }
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of tables under keys with a dot."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= {f"{key}.{inner}": one for inner, one in value.items()} if isinstance(value, dict) else {key: value}
+    return flat

@@ -8,8 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from scenarios.fields import expected
-from scenarios.models import ELEMENTS, NESTED
-from scenarios.tables import ByLock
+from scenarios.models import ELEMENTS, NESTED, ByLock
 from scenarios.wording import ScenarioError, listed, nearest, place, shown
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -13,7 +13,6 @@ from kernels.race.ticks import NS_SHIFT, Clock
 from kernels.tdx.part import has_tables
 from kernels.tdx.rules import AT_ONCE, FLOWS, Fault, Flow, Rules, flow_name, flow_named, has_part
 from scenarios.busy import SEAMCALLS, said
-from scenarios.changes import changed
 from scenarios.files import shipped
 from scenarios.loader import (
     ORDERINGS,
@@ -32,6 +31,7 @@ from scenarios.loader import (
 from scenarios.models import Ordering, Scenario
 from scenarios.real.model import REAL_FAULTS
 from scenarios.rules import compile_rules
+from scenarios.settings import changed
 from scenarios.wording import ScenarioError, listed, shown
 from stress.errors import UsageFault
 from stress.options import BenchRequest, RunRequest

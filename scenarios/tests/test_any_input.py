@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from kernels.tdx.outcomes import FORBIDDEN
 from scenarios.busy import FULL, LOCK_MODES, OLD, WORDS
-from scenarios.durations import parse_duration
 from scenarios.fields import ENTRY_CHECKS
 from scenarios.fields import STEPS as STEP_WORDS
 from scenarios.files import parsed
 from scenarios.loader import ScenarioError, apply_settings, load_ordering, load_scenario, with_options
 from scenarios.models import Ordering, Scenario
+from scenarios.times import parse_duration
 from scenarios.validation import validated
 
 # Neither a time limit, which would make a duration a verdict, nor a database, which would leave files behind.

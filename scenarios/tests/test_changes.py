@@ -1,7 +1,7 @@
 """What options changed, against what the files say."""
 
-from scenarios.changes import changed
 from scenarios.loader import apply_settings, load_ordering, load_scenario, with_delays, with_faults, with_options
+from scenarios.settings import changed
 
 
 def test_what_was_set_is_told_by_key_and_sizes_times_and_faults_are_not() -> None:

@@ -1,8 +1,8 @@
 import pytest
 
-from scenarios.delays import Delay, parse_delay, parse_start_offset
 from scenarios.loader import apply_settings, load_scenario, with_delays
 from scenarios.tests.refusals import refused
+from scenarios.times import Delay, parse_delay, parse_start_offset
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.loader import load_ordering, load_orderings
-from scenarios.tables import Kick
+from scenarios.models import Kick
 from scenarios.tests.refusals import refused
 
 NO_KICK = 'shootdown = ["block", "track", "remove"]\n'

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from scenarios.loader import apply_settings, load_ordering, load_scenario, with_faults, with_options
+from scenarios.models import Kick
 from scenarios.settings import ORDERING_KEYS, SCENARIO_KEYS
-from scenarios.tables import Kick
 from scenarios.tests.refusals import refused
 
 

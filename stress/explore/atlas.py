@@ -12,7 +12,6 @@ from results.store import RunDirectory, json_bytes
 from results.words import plural
 from scenarios.loader import load_scenario
 from scenarios.models import Ordering, Scenario
-from scenarios.orders import every_order
 from stress.explore.grid import memory_of_each
 from stress.explore.order_races import BESIDE, ROUNDS, SCENARIO, Heat, Raced, race_orders, racing_scenario
 from stress.explore.ordering import Whole, get_ready
@@ -47,14 +46,14 @@ def run_atlas(request: ExploreRequest, asked: tuple[Scenario, Ordering] | None) 
         scenario = Scenario.model_validate(subject["scenario"])
         get_ready(ordering, scenario, Whole(1 << 30, 1), its.progress, verbose=False)
 
-    then = partial(_raced, request, list(every_order(ordering)), subject["seed"])
+    then = partial(_raced, request, list(ordering.every_order()), subject["seed"])
     return run_job(request, job, f"{ATLAS}-{ordering.name}", ready, threads=threads, then=then)
 
 
 def job_of(subject: dict[str, Any]) -> Job:
-    """Every order, in the order of `every_order`."""
+    """Every order, in the order of `Ordering.every_order`."""
     shared = {key: subject[key] for key in ("scenario", "memory_bytes", "tiers")}
-    orders = every_order(Ordering.model_validate(subject["ordering"]))
+    orders = Ordering.model_validate(subject["ordering"]).every_order()
     pieces = {
         key_of(number, one.name): {"ordering": one.model_dump(mode="json"), **shared}
         for number, one in enumerate(orders, start=1)

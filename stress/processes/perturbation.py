@@ -17,8 +17,8 @@ from kernels.race.ticks import Clock
 from kernels.tdx.protocol import protocol_of
 from kernels.tdx.rules import flow_named
 from scenarios import costs
-from scenarios.delays import Delay, parse_delay
 from scenarios.models import Scenario
+from scenarios.times import Delay, parse_delay
 from stress.errors import UsageFault
 from stress.processes.shared_words import Words
 

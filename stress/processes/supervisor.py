@@ -13,8 +13,8 @@ from kernels.race.lines import label_text
 from kernels.tdx.outcomes import Outcome
 from results.collect.tally import Series, Snapshot, snapshot
 from results.verdict import Ending, too_few
-from scenarios.delays import parse_start_offset
 from scenarios.models import Scenario
+from scenarios.times import parse_start_offset
 from stress.interrupts import Interrupts
 from stress.processes.own_time import LONGEST_S, OwnTime
 from stress.processes.shared_words import Words

@@ -9,8 +9,8 @@ from kernels.race.ticks import Clock
 from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import FLOWS, Flow
 from scenarios import costs
-from scenarios.delays import Delay
 from scenarios.loader import load_scenario, with_delays
+from scenarios.times import Delay
 from stress.errors import UsageFault
 from stress.processes.perturbation import (
     AtSite,
