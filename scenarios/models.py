@@ -363,7 +363,7 @@ class Scenario(BaseModel):
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
-        for key, text in scenario_contradictions(self, Scenario.model_fields["rate"].description):
+        for key, text in scenario_contradictions(self):
             raise problem(text, key)
         return self
 

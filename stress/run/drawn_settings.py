@@ -104,7 +104,7 @@ class Drawer:
         if self._random.random() >= 0.3:
             return own
         other = self._sized(self._random.choice((1, 2, 4, 8)), self._random.choice((1, 2, 3)))
-        return own if any(scenario_contradictions(other.applied(self._scenario), None)) else other
+        return own if any(scenario_contradictions(other.applied(self._scenario))) else other
 
     def _sized(self, vcpus: int, zappers: int) -> Setting:
         return Setting(self._fixed.get("vcpus", vcpus), self._fixed.get("zappers", zappers))
