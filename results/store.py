@@ -229,23 +229,16 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
 
 def write_file(path: Path, content: bytes) -> None:
     """Put this in the place of `path`, whole or not at all; into it where it is no regular file. Raises StoreError."""
+    special = False
     try:
         special = path.exists() and not path.is_file()
-        if not special:
+        if special:  # a pipe or a device, such as /dev/stdout: nothing to rename
+            path.write_bytes(content)
+        else:
             write_whole(path, content)
     except OSError as error:
-        raise _refused(error, path, "what was written before stands") from None
-    if special:
-        _write_into(path, content)
-
-
-def _write_into(path: Path, content: bytes) -> None:
-    """A pipe or a device, such as /dev/stdout: nothing to rename."""
-    try:
-        with path.open("wb") as file:
-            file.write(content)
-    except OSError as error:
-        raise _refused(error, path, "give a file that can be written") from None
+        advice = "give a file that can be written" if special else "what was written before stands"
+        raise _refused(error, path, advice) from None
 
 
 def point_latest(link: Path, target: str) -> None:

@@ -6,6 +6,7 @@ KVM and TDX developers write it by hand: which SEAMCALL failed at which lock, an
 says `kernels/tdx/lock_contention.py`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,22 +17,7 @@ from numpy.typing import NDArray
 from kernels.layout import DELAYED, HIST_WORDS, SLEPT_NS, SPUN_TICKS, YIELDED
 from kernels.race.ticks import NS_SHIFT
 from kernels.tdx import counters as tally
-from kernels.tdx.counters import (
-    COLUMNS,
-    CONTENTION,
-    GONE,
-    HOST_PRIORITY,
-    LEAVES,
-    LONGEST_NS,
-    MOST_TRIES,
-    SEVERAL,
-    TIMES,
-    TRIES,
-    WAIT_FIELDS,
-    WAITED_NS,
-    WAITING,
-    ModuleLock,
-)
+from kernels.tdx.counters import ModuleLock
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Flow
 from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
@@ -264,7 +250,7 @@ LOCK_NAMES = {
     ModuleLock.TDR: "TDR",
 }
 # Who held the lock, where it was not one SEAMCALL.
-OTHERS = {SEVERAL: "several", GONE: "gone", HOST_PRIORITY: "host priority"}
+OTHERS = {tally.SEVERAL: "several", tally.GONE: "gone", tally.HOST_PRIORITY: "host priority"}
 
 
 def lock_contention(heads: NDArray[np.int64]) -> list[dict[str, Any]]:
@@ -273,9 +259,9 @@ def lock_contention(heads: NDArray[np.int64]) -> list[dict[str, Any]]:
     `failed` tries by `held_by`; of the waits that ended with the lock how many, the failed tries of one and how long it
     took from the first of them, on average and at most.
     """
-    rows = (len(ModuleLock), LEAVES)
-    counts = heads[:, CONTENTION:WAITING].sum(axis=0).reshape(*rows, COLUMNS)
-    waits = heads[:, WAITING : WAITING + rows[0] * LEAVES * WAIT_FIELDS].reshape(-1, *rows, WAIT_FIELDS)
+    rows, of_a_wait = (len(ModuleLock), tally.LEAVES), (len(ModuleLock), tally.LEAVES, tally.WAIT_FIELDS)
+    counts = heads[:, tally.CONTENTION : tally.WAITING].sum(axis=0).reshape(*rows, tally.COLUMNS)
+    waits = heads[:, tally.WAITING :][:, : math.prod(of_a_wait)].reshape(-1, *of_a_wait)
     return [
         _entry(lock, leaf, counts[lock, leaf], waits[:, lock, leaf])
         for lock in ModuleLock
@@ -287,15 +273,17 @@ def lock_contention(heads: NDArray[np.int64]) -> list[dict[str, Any]]:
 def _entry(lock: ModuleLock, leaf: Leaf, columns: NDArray[np.int64], waits: NDArray[np.int64]) -> dict[str, Any]:
     names: dict[int, str] = {**{int(one): name for one, name in LEAF_NAMES.items()}, **OTHERS}
     summed, most = waits.sum(axis=0), waits.max(axis=0)
-    times = int(summed[TIMES])
+    times = int(summed[tally.TIMES])
     return {
         "lock": LOCK_NAMES[lock],
         "seamcall": LEAF_NAMES[leaf],
         "failed": int(columns.sum()),
         "held_by": {names[column]: int(columns[column]) for column in names if columns[column]},
         "got_at_last": times,
-        "tries": {"mean": round(int(summed[TRIES]) / times, 3), "max": int(most[MOST_TRIES])} if times else None,
-        "got_after_ns": {"mean": round(int(summed[WAITED_NS]) / times), "max": int(most[LONGEST_NS])}
+        "tries": {"mean": round(int(summed[tally.TRIES]) / times, 3), "max": int(most[tally.MOST_TRIES])}
+        if times
+        else None,
+        "got_after_ns": {"mean": round(int(summed[tally.WAITED_NS]) / times), "max": int(most[tally.LONGEST_NS])}
         if times
         else None,
     }

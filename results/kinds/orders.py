@@ -22,7 +22,7 @@ from kernels.tdx.outcomes import Harm, Outcome
 from results.caveats import Caveat, caveat
 from results.figures import latencies_of
 from results.numbers.rounds import RANKED, holm, met_of, place_p, sign_flip_p, too_few_met
-from results.numbers.statistics import LEVEL, clock_step_ns, off_ns, ratio_off, widened
+from results.numbers.statistics import ENOUGH, LEVEL, clock_step_ns, interval_ranks, off_ns, ratio_off, widened
 from results.verdict import Verdict, exit_code_of, is_safe, is_thin, least_own, met_shootdowns, named, too_few, whole
 from results.words import machine_size, plural
 
@@ -181,25 +181,20 @@ def atlas_document(
 REFERENCE, AGAIN = "spec", "spec again"
 
 
-def spread(values: Sequence[float], level: float = 0.95) -> dict[str, float] | None:
+def spread(values: Sequence[float], step_ns: float = 0.0, off: float = 0.0) -> dict[str, float] | None:
     """The median of these rounds with its interval by order statistics, which needs no more than independence; as they
-    stand in the JSON.
+    stand in the JSON. It is no narrower than what the median may be off by: of latencies by a clock of this step, of
+    ratios by `off`, a logarithm.
 
     None below 6 rounds: fewer give the median no interval of 95 %.
     """
-    n, ordered = len(values), sorted(values)
-    tail, rank, below = (1 - level) / 2, 0, 0.0
-    while rank < n // 2 and below + math.comb(n, rank) / 2**n <= tail:
-        below += math.comb(n, rank) / 2**n
-        rank += 1
-    found = {"median": median(ordered), "low": ordered[rank - 1], "high": ordered[n - rank]} if rank else {}
-    return {key: round(value, 6) for key, value in found.items()} or None
-
-
-def _told_by(found: Mapping[str, float], off: float) -> dict[str, float]:
-    """A spread that is no narrower than what its median may be off by."""
-    low, high = widened(found["median"], found["low"], found["high"], off)
-    return {"median": found["median"], "low": round(low, 6), "high": round(high, 6)}
+    if len(values) < ENOUGH["p50"]:
+        return None
+    ordered = sorted(values)
+    ends = (ordered[int(rank) - 1] for rank in interval_ranks(len(ordered), 0.5))
+    middle, low, high = (round(value, 6) for value in (median(ordered), *ends))
+    low, high = widened(middle, low, high, float(off_ns(middle, step_ns)) if step_ns else middle * math.expm1(off))
+    return {"median": middle, "low": round(low, 6), "high": round(high, 6)}
 
 
 def race_entries(
@@ -222,15 +217,14 @@ def race_entries(
     entries = []
     step_ns = clock_step_ns(one for row in rounds for run in row.values() for one in latencies_of(run))
     for name, steps in orders.items():
-        pairs = [(mine, median(row.values())) for row in complete if (mine := row.get(name))]
-        ratio = None if name not in places else spread([mine / middle for mine, middle in pairs])
-        p50 = spread([value for value in p50s[name] if value is not None])
+        pairs = [(mine, median(row.values())) for row in complete if name in places and (mine := row[name])]
+        ratios = [mine / middle for mine, middle in pairs]
         runs = [one[name] for one in rounds if name in one]
         entries.append({
             "name": name, "order": list(steps), "known": name in known, "verdicts": sorted(_verdicts(runs)),
             "shootdowns": sum(met_shootdowns(run) or 0 for run in runs), "rounds_p50_ns": p50s[name],
-            "p50_ns": p50 and _told_by(p50, float(off_ns(p50["median"], step_ns))),
-            "ratio": ratio and _told_by(ratio, ratio["median"] * math.expm1(ratio_off(pairs, step_ns))),
+            "p50_ns": spread([p50 for p50 in p50s[name] if p50 is not None], step_ns),
+            "ratio": spread(ratios, off=ratio_off(pairs, step_ns)) if pairs else None,
             "holm_p": corrected.get(name),
             "refused": few[name] or doubt,
         })  # fmt: skip
@@ -250,8 +244,8 @@ def _verdicts(runs: Sequence[Mapping[str, Any]]) -> set[str]:
 def _too_few(name: str, rounds: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
     """Why the races of one ordering are not comparable, "" where they are."""
     for number, one in enumerate(rounds, start=1):
-        if name in one and (reason := too_few_met("p50_ns", met_of(one[name]))):
-            return reason if met_of(one[name]).met is None else f"in round {number} {reason}"
+        if name in one and (reason := too_few_met("p50_ns", met_of(one[name]), f"in round {number} ")):
+            return reason
     return ""
 
 

@@ -318,25 +318,20 @@ def met_of(run: Any) -> Met:
     return Met(phases[MET]["n"] if MET in phases else None, measured)
 
 
-def too_few_met(figure: str, race: Met) -> str:
-    """Why this race does not rank by this figure, "" where it does.
+def too_few_met(figure: str, race: Met, where: str = "") -> str:
+    """Why this race does not rank by this figure, and `where` that is; "" where it does.
 
     A percentile is of the shootdowns that met a vCPU, and needs as many as give it an interval; any other figure is
     over all shootdowns, and at least half of these have to have met one.
     """
     if race.met is None:
         return "it is not known how many shootdowns met a vCPU"
-    if figure in PERCENTILES:
-        least = ENOUGH[PERCENTILES[figure]]
-        return f"{plural(race.met, 'shootdown')} met a vCPU, {least:,} are needed" if race.met < least else ""
-    if race.met < (least := ENOUGH["p50"]):
-        return f"{plural(race.met, 'shootdown')} met a vCPU, {least:,} are needed"
-    if race.met < MET_SHARE * race.measured:
-        part = f" ({share(race.met / race.measured)})" if race.measured else ""
-        return (
-            f"{race.met:,} of {plural(race.measured, 'shootdown')}{part} met a vCPU, {100 * MET_SHARE:.0f} % are needed"
-        )
-    return ""
+    if race.met < (least := ENOUGH[PERCENTILES.get(figure, "p50")]):
+        return f"{where}{plural(race.met, 'shootdown')} met a vCPU, {least:,} are needed"
+    if figure in PERCENTILES or race.met >= MET_SHARE * race.measured:
+        return ""
+    of = f"{plural(race.measured, 'shootdown')} ({share(race.met / race.measured)})"
+    return f"{where}{race.met:,} of {of} met a vCPU, {100 * MET_SHARE:.0f} % are needed"
 
 
 def place_p(rounds: Sequence[tuple[float, ...]]) -> float:

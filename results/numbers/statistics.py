@@ -114,13 +114,18 @@ def percentile_interval(counts: Counts, q: float) -> tuple[int, int] | None:
 
 def quantile_intervals(counts: Counts, qs: Values) -> tuple[Counts, Counts]:
     """The same of several quantiles, for each of which the samples are enough: the lows, and the highs."""
+    low, high = interval_ranks(int(counts.sum()), qs)
+    return values_at_ranks(counts, low), values_at_ranks(counts, high)
+
+
+def interval_ranks(n: int, qs: Any) -> tuple[Values, Values]:
+    """The ranks, 1 the smallest, of the samples at the ends of these quantiles' intervals: the lows, and the highs."""
     from scipy.special import bdtrik
 
-    n, tail = counts.sum(), (1 - LEVEL) / 2
+    tail = (1 - LEVEL) / 2
     # B ~ Binomial(n, q) samples lie at or below the quantile. Low: the last rank with P(B < rank) <= tail; high: the
     # first with P(B >= rank) <= tail.
-    low, high = np.floor(bdtrik(tail, n, qs)) + 1, np.ceil(bdtrik(1 - tail, n, qs)) + 1
-    return values_at_ranks(counts, low), values_at_ranks(counts, high)
+    return np.floor(bdtrik(tail, n, qs)) + 1, np.ceil(bdtrik(1 - tail, n, qs)) + 1
 
 
 def share_margin(n: int) -> float:

@@ -103,9 +103,9 @@ def _compared(bench: Bench, asked: Sequence[tuple[Figure, str, str]], doubtful: 
 def without_ground(bench: Bench, figure: Figure, point: str, arms: Sequence[str]) -> str:
     """Why not all races of these arms at this point rank by this figure, "" where they do."""
     for race in (race for arm in arms for race in bench.races(point, arm)):
-        met = Met(race.met, race.measured)
-        if reason := too_few_met(figure.id, met):
-            return reason if race.met is None else f"in round {race.round} of {race.ordering} {reason}"
+        where = f"in round {race.round} of {race.ordering} "
+        if reason := too_few_met(figure.id, Met(race.met, race.measured), where):
+            return reason
     return ""
 
 
