@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from pydantic import BaseModel
@@ -140,7 +139,6 @@ def _bench_rows(bench: Bench) -> list[dict[str, Any]]:
     for arm, point, part in product(bench.once, bench.points, map(bench.on, bench.machines)):
         if not (races := part.races(point, arm.arm)):
             continue
-        values = {figure: part.values(point, arm.arm, figure) for figure in OF_RUNS}
         one = {**arm.its, "expect": arm.expect, "verdict": verdicts[point, arm.ordering]["verdict"]}
         rows.append(
             _a_row(
@@ -148,7 +146,7 @@ def _bench_rows(bench: Bench) -> list[dict[str, Any]]:
                 perturbed=arm.perturbed, machine=part.machines[0] or bench.host.get("id"), rounds=len(races),
                 shootdowns=sum(race.all_shootdowns for race in races),
                 forbidden=sum(race.forbidden_shootdowns for race in races),
-                **{figure: median(its) if its else None for figure, its in values.items()},
+                **{figure: part.median(point, arm.arm, figure) for figure in OF_RUNS},
             )
         )  # fmt: skip
     return rows

@@ -7,9 +7,9 @@ one within the runs.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,13 +30,21 @@ from results.words import MARK, changes, with_changes
 Interval = tuple[float, float]
 
 
+class Told(NamedTuple):
+    """What a result has of a figure of an ordering at a point: a value for each round that measured it; of a run the
+    interval within it, by order statistics; of a bench why not all rounds rank by it.
+    """
+
+    values: list[float]
+    ends: Interval | None = None
+    ungrounded: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """One result as rounds. `values` are by ordering, point and figure, one a round that measured it; `intervals` stand
-    only for a run, by order statistics within it. `safe` says which orderings are; `swept` is the key of a sweep; where
-    machines stand `apart` each has points of its own.
-    `ungrounded` says why not all rounds rank by a figure, `changed` what of an ordering is not as its file has it;
-    `step_ns` is the step of the clock."""
+    """One result as rounds. `told` is by ordering, point and figure. `safe` says which orderings are, `changed` what of
+    one is not as its file has it; `step_ns` is the step of the clock; where machines stand `apart` each has points of
+    its own; `swept` is the key of a sweep."""
 
     path: Path
     is_bench: bool
@@ -44,16 +52,14 @@ class Rounds:
     scenario: Mapping[str, Any]
     version: str
     commit: str | None
-    values: dict[tuple[str, str, str], list[float]]
+    told: dict[tuple[str, str, str], Told]
     safe: dict[str, bool]
-    points: tuple[str, ...] = ("",)
-    intervals: dict[tuple[str, str, str], Interval] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
+    points: tuple[str, ...]
+    changed: Mapping[str, Sequence[str]]
+    doubts: tuple[str, ...]
+    step_ns: float
+    apart: bool
     swept: str = ""
-    apart: bool = False
-    ungrounded: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    step_ns: float = 1.0
 
     @property
     def orderings(self) -> tuple[str, ...]:
@@ -84,42 +90,37 @@ def _at(point: str, machine: object, apart: bool) -> str:
 
 def _of_bench(path: Path, bench: Bench, *, apart: bool) -> Rounds:
     arms = {arm.ordering: arm for arm in bench.once}
-    values: dict[tuple[str, str, str], list[float]] = {}
-    ungrounded: dict[tuple[str, str, str], str] = {}
+    told = {}
     doubtful = f"{bench.arms[0].ordering} differs from itself" if bench.aa and bench.aa.differs else ""
     points = []
     for part, point in ((bench.on(machine), point) for machine in bench.machines for point in bench.points):
         points.append(at := _at(point, part.machines[0] or bench.host.get("id"), apart))
         for name, arm in arms.items():
             for figure in FIGURES:
-                values[name, at, figure.id] = part.values(point, arm.arm, figure.id)
-                ungrounded[name, at, figure.id] = doubtful or without_ground(part, figure, point, (arm.arm,))
+                ungrounded = doubtful or without_ground(part, figure, point, (arm.arm,))
+                told[name, at, figure.id] = Told(part.values(point, arm.arm, figure.id), ungrounded=ungrounded)
     return Rounds(
-        path, True, bench.host, bench.scenario, bench.version, bench.commit, values,
+        path, True, bench.host, bench.scenario, bench.version, bench.commit, told,
         {name: arm.safe for name, arm in arms.items()}, tuple(points),
-        doubts=(f"{doubtful} there",) if doubtful else (),
-        swept=bench.sweep.key if bench.sweep else "", apart=apart, ungrounded=ungrounded,
         changed={name: changes(arm.its) for name, arm in arms.items()},
-        step_ns=bench.clock_step_ns,
+        doubts=(f"{doubtful} there",) if doubtful else (), step_ns=bench.clock_step_ns,
+        apart=apart, swept=bench.sweep.key if bench.sweep else "",
     )  # fmt: skip
 
 
 def _of_run(path: Path, result: Mapping[str, Any], *, apart: bool) -> Rounds:
     at = _at("", result["host"].get("id"), apart)
-    values: dict[tuple[str, str, str], list[float]] = {}
-    intervals: dict[tuple[str, str, str], Interval] = {}
+    told = {}
     for run in result["runs"]:
         for name, value in figures_of(run).items():
-            values[run["ordering"], at, name] = [] if value is None else [float(value)]
-        for figure, percentile in PERCENTILES.items():
-            ends = whole(run)["ci95"][percentile]
-            if ends:
-                intervals[run["ordering"], at, figure] = (float(ends[0]), float(ends[1]))
+            ends = whole(run)["ci95"][PERCENTILES[name]] if name in PERCENTILES else None
+            interval = (float(ends[0]), float(ends[1])) if ends else None
+            told[run["ordering"], at, name] = Told([] if value is None else [float(value)], interval)
     return Rounds(
-        path, False, result["host"], result["scenario"], result.get("version", "unknown"), result.get("commit"), values,
-        {run["ordering"]: is_safe(run) for run in result["runs"]}, (at,), intervals, apart=apart,
+        path, False, result["host"], result["scenario"], result.get("version", "unknown"), result.get("commit"), told,
+        {run["ordering"]: is_safe(run) for run in result["runs"]}, (at,),
         changed={run["ordering"]: changes(run) for run in result["runs"]},
-        doubts=tuple(_doubts(result["runs"])),
+        doubts=tuple(_doubts(result["runs"])), apart=apart,
         step_ns=clock_step_ns(one for run in result["runs"] for one in latencies_of(run)),
     )  # fmt: skip
 
@@ -204,9 +205,9 @@ def compared(first: Rounds, second: Rounds) -> list[Comparison]:
         for point in first.points
         for figure in FIGURES
         for name in first.orderings
-        if all(one.values.get((name, point, figure.id)) for one in (first, second))
+        if all((its := one.told.get((name, point, figure.id))) and its.values for one in (first, second))
     ]
-    sides = {one: [side.values[one[1], one[2], one[0].id] for side in (first, second)] for one in asked}
+    sides = {one: [side.told[one[1], one[2], one[0].id].values for side in (first, second)] for one in asked}
     enough = [one for one in asked if min(map(len, sides[one])) >= LEAST_ROUNDS]
     refused = {one: _without_ground(first, second, one) for one in enough}
     p_values = {one: _p(*sides[one]) for one in enough if not refused[one]}
@@ -232,7 +233,7 @@ def compared(first: Rounds, second: Rounds) -> list[Comparison]:
 def _without_ground(first: Rounds, second: Rounds, asked: tuple[Figure, str, str]) -> str:
     """Why one of the two does not rank by this figure; "" where both do."""
     figure, name, point = asked
-    found = ((side, one.ungrounded.get((name, point, figure.id))) for side, one in (("A", first), ("B", second)))
+    found = ((side, one.told[name, point, figure.id].ungrounded) for side, one in (("A", first), ("B", second)))
     return next((f"in {side} {reason}" for side, reason in found if reason), "")
 
 
@@ -252,19 +253,18 @@ def _p(before: Sequence[float], after: Sequence[float]) -> float:
 
 def _single(first: Rounds, second: Rounds, figure: Figure, point: str, name: str) -> Comparison:
     """Too few rounds for an interval over them: the ratio of medians, with the interval within two runs if there is."""
-    key = (name, point, figure.id)
-    before, after = float(np.median(first.values[key])), float(np.median(second.values[key]))
+    sides = first.told[name, point, figure.id], second.told[name, point, figure.id]
+    before, after = (float(np.median(side.values)) for side in sides)
     ratio = after / before if before > 0 and after > 0 else None
-    ends = first.intervals.get(key), second.intervals.get(key)
+    ends = sides[0].ends, sides[1].ends
     low = high = None
     if ends[0] and ends[1] and ratio and ends[0][0] > 0 and ends[0][1] > 0:
         off = math.exp(_off(first, second, figure, [before], [after]))
         low, high = min(ends[1][0] / ends[0][1], ratio / off), max(ends[1][1] / ends[0][0], ratio * off)
     differs = before != after if low is None or high is None else not low <= 1 <= high  # within the runs alone
-    rounds = min(len(first.values[key]), len(second.values[key]))
     return Comparison(
-        figure=figure.id, point=point, arm="B", ordering=name, rounds=rounds, reference=before, value=after,
-        ratio=ratio, low=low, high=high, p=None, holm_p=None, could_have_shown=None,
+        figure=figure.id, point=point, arm="B", ordering=name, reference=before, value=after, ratio=ratio,
+        rounds=min(len(side.values) for side in sides), low=low, high=high, p=None, holm_p=None, could_have_shown=None,
         finding="too_few" if differs else "no_difference", verdict_text=_single_text(ratio, low, high, before, after),
     )  # fmt: skip
 
@@ -300,7 +300,8 @@ def _caveats(first: Rounds, second: Rounds) -> Iterable[Caveat]:
             yield caveat(
                 "doubtful", f"{side} ({one.path}): {doubt}", "its figures hold more than the ordering", "again"
             )
-    few = [side for side, one in (("A", first), ("B", second)) if _most_rounds(one) < LEAST_ROUNDS]
+    most = {side: max(len(its.values) for its in one.told.values()) for side, one in (("A", first), ("B", second))}
+    few = [side for side, rounds in most.items() if rounds < LEAST_ROUNDS]
     if few:
         yield caveat(
             "single_runs", f"fewer than {LEAST_ROUNDS} rounds in {' and '.join(few)}",
@@ -312,10 +313,6 @@ def _caveats(first: Rounds, second: Rounds) -> Iterable[Caveat]:
             "not_paired", "rounds of two moments", "what the machine did in between counts as a difference",
             "both orderings in one `tdx-stress bench`, where they can be",
         )  # fmt: skip
-
-
-def _most_rounds(one: Rounds) -> int:
-    return max(map(len, one.values.values()), default=0)
 
 
 def compare_table(first: Rounds, second: Rounds, comparisons: Sequence[Comparison]) -> Table:

@@ -89,15 +89,12 @@ def parse_gate(text: str) -> Gate:
 
 def judged(gate: Gate, comparisons: Iterable[Comparison], points: Sequence[str] = ("",)) -> Outcome:
     """The gravest of what the gate says of each comparison it is about; never of the A/A arm."""
-    about = [one for one in comparisons if _is_about(gate, one) and one.point in points]
+    its = [one for one in comparisons if one.arm != AGAIN and one.figure == gate.figure and one.point in points]
+    about = [one for one in its if gate.ordering in (None, one.ordering)]
     if not about:
         return Outcome(gate, "undecided", f"{gate.ordering or 'no ordering'} was not compared")
     outcomes = [_judged(gate, one) for one in about]
     return next((o for state in ("failed", "undecided") for o in outcomes if o.state == state), outcomes[0])
-
-
-def _is_about(gate: Gate, one: Comparison) -> bool:
-    return one.arm != AGAIN and one.figure == gate.figure and gate.ordering in (None, one.ordering)
 
 
 def _judged(gate: Gate, one: Comparison) -> Outcome:

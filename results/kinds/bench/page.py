@@ -138,10 +138,10 @@ def _ratios(bench: Bench, looks: dict[str, Style], of: str = "") -> Section:
         for name in swept(bench):
             draw = partial(ratio_curves, bench=bench, figure=BY_ID[name], looks=looks)
             figures.append(Figure(panel(f"ratio{of}-{name}", f"Ratio of {words(bench, name)} along the sweep", draw)))
-        grey = Key(_grey_band(), f"{reference} against itself, all points (A/A)")
     else:
         figures = [_rows_figure(bench, looks)]
-        grey = Key(_grey_mark(), f"{reference} against itself (A/A)")
+    every = ", all points" * bool(bench.sweep)
+    grey = Key(_grey(band=bool(bench.sweep)), f"{reference} against itself{every} (A/A)")
     return Section(
         f"ratios{of}",
         f"Against {reference}{', machine by machine' * bool(of)}",
@@ -172,15 +172,14 @@ def _without_notes(draw: Callable[[Axes], None], ax: Axes) -> None:
         note.remove()
 
 
-def _grey_mark() -> str:
-    line = f'<path d="M1 7H39" style="stroke: {coloured("#777777")}; stroke-width: 2"/>'
-    ring = f'<circle cx="20" cy="7" r="4" style="fill: {coloured("#ffffff")}; stroke: {coloured("#777777")}"/>'
-    return f'<svg class="sample" viewBox="0 0 40 14" aria-hidden="true">{line}{ring}</svg>'
-
-
-def _grey_band() -> str:
-    area = f'<path d="M0 0H40V14H0Z" style="fill: {coloured("#e4e4e4")}"/>'
-    return f'<svg class="sample" viewBox="0 0 40 14" aria-hidden="true">{area}</svg>'
+def _grey(*, band: bool) -> str:
+    """What stands for the A/A arm in a legend: a band, or a line with a ring."""
+    drawn = f'<path d="M0 0H40V14H0Z" style="fill: {coloured("#e4e4e4")}"/>'
+    if not band:
+        line = f'<path d="M1 7H39" style="stroke: {coloured("#777777")}; stroke-width: 2"/>'
+        ring = f'<circle cx="20" cy="7" r="4" style="fill: {coloured("#ffffff")}; stroke: {coloured("#777777")}"/>'
+        drawn = line + ring
+    return f'<svg class="sample" viewBox="0 0 40 14" aria-hidden="true">{drawn}</svg>'
 
 
 def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
@@ -203,17 +202,12 @@ def _scaling(bench: Bench, looks: dict[str, Style]) -> Section:
     )
 
 
-def _shown(bench: Bench, looks: Mapping[str, Style], hists: Hists, point: str) -> Shown:
-    """The arms as panels know runs, without the second copy of the first."""
-    arms = bench.once
+def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
+    point, arms = bench.points[-1], bench.once
+    # The arms as panels know runs.
     runs = [{"ordering": arm.ordering, "ending": "finished", "perturbed": arm.perturbed} for arm in arms]
     arrays = {f"{arm.ordering}/hist/{name}": counts for arm in arms for name, counts in hists[point, arm.arm].items()}
-    return Shown(runs, [looks[arm.arm] for arm in arms], arrays)
-
-
-def _latency(bench: Bench, looks: Mapping[str, Style], hists: Hists) -> Section:
-    point = bench.points[-1]
-    shown = _shown(bench, looks, hists, point)
+    shown = Shown(runs, [looks[arm.arm] for arm in arms], arrays)
     where = f" at {point}" if point else ""
     one = bench.machines[0] if len(bench.hosts) > 1 else ""
     whose = f" on machine {one}" if one else ""

@@ -12,6 +12,7 @@ A *race* is one ordering run once in fresh processes; a *round* is every arm rac
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -304,12 +305,18 @@ class Bench(Part):
         rounds = tuple(race for race in self.rounds if race.machine == machine)
         return self.model_copy(update={"rounds": rounds, "host": self.hosts.get(machine, self.host)})
 
-    def races(self, point: str, arm: str) -> list[Race]:
-        return [race for race in self.rounds if race.point == point and race.arm == arm]
+    def races(self, point: str | None, arm: str) -> list[Race]:
+        """Those of one arm at one point, at all of them where that is None."""
+        return [race for race in self.rounds if point in (None, race.point) and race.arm == arm]
 
-    def values(self, point: str, arm: str, figure: str) -> list[float]:
-        """The figure in those races of one arm at one point that measured it, by round."""
+    def values(self, point: str | None, arm: str, figure: str) -> list[float]:
+        """The figure in those of these races that measured it, by round."""
         return [value for race in self.races(point, arm) if (value := race.figures.get(figure)) is not None]
+
+    def median(self, point: str | None, arm: str, figure: str) -> float | None:
+        """The median of these; None where there are none."""
+        values = self.values(point, arm, figure)
+        return float(median(values)) if values else None
 
     def json_text(self) -> str:
         """The text of the file: one race a line would be shorter, one key a line is what people can diff."""

@@ -6,10 +6,10 @@ import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from results.figures import BY_ID, Figure
+from results.figures import BY_ID
 from results.kinds.bench.findings import TOO_FEW, at, doubt, found, seen, ungrounded
 from results.kinds.bench.gate import Outcome, gate_lines
-from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison, Sweep
+from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison, Sweep, by_round
 from results.kinds.bench.wording import (
     HOPELESS,
     arm_name,
@@ -201,12 +201,7 @@ def growth_table(bench: Bench, figures: Collection[str]) -> Table:
 
 def median_text(bench: Bench, arm: Arm, point: str, figure: str) -> str:
     """The median over the rounds of this figure's values, in its unit; `-` where there are none."""
-    return value_text(BY_ID[figure], _median(bench, arm, point, BY_ID[figure]))
-
-
-def _median(bench: Bench, arm: Arm, point: str, figure: Figure) -> float | None:
-    values = bench.values(point, arm.arm, figure.id)
-    return float(np.median(values)) if values else None
+    return value_text(BY_ID[figure], bench.median(point, arm.arm, figure))
 
 
 SHARE, PAGES, READS = "out_of_guest_share", "shootdowns_per_s", "reads_per_s"
@@ -221,7 +216,7 @@ def batches_table(bench: Bench) -> Table | None:
     saved = f"of batch {bench.sweep.values[0]}"
     head = ("batch", "ordering", "time a page, p50", saved, "pages/s", "out of guest", "reads/s")
     rows = tuple(
-        (str(value), arm_name(arm), *_row(bench, arm, point))
+        (str(value), arm_name(arm), *_row(bench, arm, point, float(value)))
         for value, point in zip(bench.sweep.values, bench.points, strict=True)
         for arm in bench.once
     )
@@ -231,21 +226,16 @@ def batches_table(bench: Bench) -> Table | None:
 
 def page_times_ns(bench: Bench, arm: str, point: str) -> list[float | None]:
     """The median time of a batch of each round, divided by its pages; None where n was too small."""
-    size = _pages(bench, point)
-    return [None if (p50 := race.figures["p50_ns"]) is None else p50 / size for race in bench.races(point, arm)]
-
-
-def _pages(bench: Bench, point: str) -> float:
-    """Those of a batch."""
     assert bench.sweep is not None
-    return float(bench.sweep.values[bench.points.index(point)])
+    size = float(bench.sweep.values[bench.points.index(point)])
+    return [p50 and p50 / size for p50 in by_round(bench, point, arm, "p50_ns")]
 
 
-def _row(bench: Bench, arm: Arm, point: str) -> tuple[str, ...]:
+def _row(bench: Bench, arm: Arm, point: str, size: float) -> tuple[str, ...]:
     times = page_times_ns(bench, arm.arm, point)
     first = page_times_ns(bench, arm.arm, bench.points[0])
     ratios = [now / then for now, then in zip(times, first, strict=True) if now is not None and then]
-    size, p50s = _pages(bench, point), np.array(bench.values(point, arm.arm, "p50_ns"), dtype=np.float64)
+    p50s = np.array(bench.values(point, arm.arm, "p50_ns"), dtype=np.float64)
     told = [end / size for end in latency_interval(p50s, bench.clock_step_ns)] if len(p50s) else []
     time = nanoseconds_with_interval(*told) if told else "-"
     saved = f"{float(np.median(ratios)):.2g}x" if ratios else "-"
@@ -265,9 +255,9 @@ def machine_table(bench: Bench) -> Table | None:
     ends = list(dict.fromkeys((bench.points[0], bench.points[-1])))
     rows = []
     for arm in bench.once:
-        alone, grown = _alone(bench, arm), []
+        alone, grown = bench.median(None, arm.arm, "alone_p50_ns"), []
         for point in ends:
-            time = _median(bench, arm, point, BY_ID["p50_ns"])
+            time = bench.median(point, arm.arm, "p50_ns")
             ratio = f", {ratio_text(time / alone)}" if time and alone else ""
             grown += [f"{value_text(BY_ID['p50_ns'], time)}{ratio}", median_text(bench, arm, point, "ipis")]
         name = f"{arm_name(arm)} (model)" if arm.shootdown else arm_name(arm)
@@ -278,12 +268,6 @@ def machine_table(bench: Bench) -> Table | None:
     )
     head = ("MODEL AND MACHINE", "old reads", "nobody", *(name for point in ends for name in (point or "met", "IPIs")))
     return Table(caption, head, tuple(rows), frozenset(range(1, len(head))))
-
-
-def _alone(bench: Bench, arm: Arm) -> float | None:
-    """The median over all races of what a shootdown takes that meets nobody."""
-    values = [value for point in bench.points for value in bench.values(point, arm.arm, "alone_p50_ns")]
-    return float(np.median(values)) if values else None
 
 
 def _old(bench: Bench, arm: Arm) -> str:
@@ -298,8 +282,12 @@ def machine_lines(bench: Bench) -> Iterator[str]:
     yield f"NOT AGREED: old pages were read under {', '.join(old)}." if old else "Agreed: no old page was read."
     told = []
     for side in ("in the model", "on the machine"):
-        its = [arm for arm in bench.once if bool(arm.shootdown) == (side == "in the model")]
-        times = [(_alone(bench, arm), _median(bench, arm, at, BY_ID["p50_ns"])) for arm in its for at in bench.points]
+        its = [arm.arm for arm in bench.once if bool(arm.shootdown) == (side == "in the model")]
+        times = [
+            (bench.median(None, arm, "alone_p50_ns"), bench.median(at, arm, "p50_ns"))
+            for arm in its
+            for at in bench.points
+        ]
         grown = sorted(time / alone for alone, time in times if alone and time)
         told += [f"{' to '.join(dict.fromkeys(map(ratio_text, (grown[0], grown[-1]))))} {side}"] if grown else []
     if told:
@@ -313,19 +301,17 @@ def events_table(bench: Bench) -> Table:
     head = (
         "ordering", *(("point",) if bench.sweep else ()), "verdict", "shootdowns", "met a vCPU", "forbidden", *names,
     )  # fmt: skip
-    rows: list[tuple[str, ...]] = []
-    marked: set[int] = set()
-    for arm in bench.once:
-        for point in bench.points:
-            entry = entries.get((point, arm.ordering))
-            if entry is None:
-                continue
-            if entry["forbidden"]:
-                marked.add(len(rows))
-            counted = (entry["all_shootdowns"], entry["met"], entry["forbidden"])
-            numbers = (*counted, *(entry["outcomes"].get(name, 0) for name in names))
-            at = (point,) if bench.sweep else ()
-            rows.append((arm_name(arm), *at, entry["verdict"], *map(count, numbers)))
+    raced = [(arm, at) for arm in bench.once for at in bench.points if (at, arm.ordering) in entries]
+    rows = []
+    for arm, point in raced:
+        entry, at = entries[point, arm.ordering], (point,) if bench.sweep else ()
+        numbers = (
+            entry["all_shootdowns"],
+            entry["met"],
+            entry["forbidden"],
+            *map(entry["outcomes"].__getitem__, names),
+        )
+        rows.append((arm_name(arm), *at, entry["verdict"], *map(count, numbers)))
+    marked = frozenset(place for place, (arm, at) in enumerate(raced) if entries[at, arm.ordering]["forbidden"])
     first = len(head) - len(names) - 3
-    caption = "Events over all rounds"
-    return Table(caption, head, tuple(rows), frozenset(range(first, len(head))), frozenset(marked))
+    return Table("Events over all rounds", head, tuple(rows), frozenset(range(first, len(head))), marked)
