@@ -29,10 +29,10 @@ from results.kinds import (
 )
 from results.kinds.bench import directory as bench_directory
 from results.kinds.bench import tables as bench_tables
-from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.findings import at, found, seen
 from results.kinds.bench.findings import exit_code as bench_exit_code
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
+from results.kinds.bench.tables import bench_cases
 from results.kinds.files import Arrays, draw_map, write_bench_report, write_real_report, write_report
 from results.kinds.run import tables as run_tables
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer

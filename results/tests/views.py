@@ -17,14 +17,13 @@ from results.collect.live import Live, SearchView, live_line, live_table, search
 from results.exchange.cases import Case, failed_lines, junit_document, ktap_document, summary
 from results.history import History, as_json
 from results.kinds.amplification import amplification_cases
-from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.compare import compare_caveats, compare_table, compared, read_rounds
 from results.kinds.bench.directory import csv_text
 from results.kinds.bench.findings import bench_caveats, found
 from results.kinds.bench.gate import judged, parse_gate
 from results.kinds.bench.page import bench_page
 from results.kinds.bench.record import Bench
-from results.kinds.bench.tables import batches_table, bench_screen, machine_lines, machine_table
+from results.kinds.bench.tables import batches_table, bench_cases, bench_screen, machine_lines, machine_table
 from results.kinds.exploration import document
 from results.kinds.exploration_views import exploration_cases
 from results.kinds.faults import pair_cases

@@ -9,12 +9,11 @@ from typing import Any
 from numpy.typing import NDArray
 from rich.text import Text
 
-from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.directory import csv_text, write_bench, write_parquet
 from results.kinds.bench.findings import bench_caveats, exit_code, found
 from results.kinds.bench.gate import gates_code, judged, parse_gate
 from results.kinds.bench.record import AGAIN, Bench, Design, Race, Sweep, round_file
-from results.kinds.bench.tables import bench_screen
+from results.kinds.bench.tables import bench_cases, bench_screen
 from results.kinds.files import write_bench_report
 from results.store import RunDirectory, write_file
 from scenarios.models import Ordering, Scenario

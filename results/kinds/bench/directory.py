@@ -57,10 +57,9 @@ def columns(bench: Bench) -> dict[str, str]:
 def rows(bench: Bench) -> list[dict[str, Any]]:
     """A row a race, in the order in which they ran; None where a figure was not measured."""
     names, safe = columns(bench), {arm.arm: arm.safe for arm in bench.arms}
-    swept = dict(zip(bench.points, bench.sweep.values, strict=True)) if bench.sweep else {}
     made = []
     for race in bench.rounds:
-        at = {bench.sweep.key: swept[race.point]} if bench.sweep else {}
+        at = {bench.sweep.key: bench.sweep.value(race.point)} if bench.sweep else {}
         known = {**at, **race.model_dump(), "safe": safe[race.arm], **race.figures}
         made.append({name: known.get(name) for name in names})
     return made

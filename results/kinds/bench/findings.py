@@ -342,8 +342,7 @@ def at(bench: Bench, point: str) -> dict[str, Any]:
     """The scenario of a point."""
     if bench.sweep is None:
         return bench.scenario
-    value = dict(zip(bench.sweep.points, bench.sweep.values, strict=True))[point]
-    return bench.sweep.over(bench.scenario, value)
+    return bench.sweep.over(bench.scenario, bench.sweep.value(point))
 
 
 def _of_the_rounds(bench: Bench) -> Iterator[Caveat]:

@@ -284,9 +284,9 @@ def _ratio_note(ax: Axes, bench: Bench, figure: Figure) -> None:
     lie elsewhere."""
     rows = [row for row in ratios_of(bench, figure) if row.arm != AGAIN]
     if len(bench.once) == 2 and rows and bench.sweep is not None:
-        values = dict(zip(bench.points, bench.sweep.values, strict=True))
         told = [
-            f"{values[r.point]}: {ratio_text(r.ratio or 1.0) if r.finding == 'differs' else 'none shown'}" for r in rows
+            f"{bench.sweep.value(r.point)}: {ratio_text(r.ratio or 1.0) if r.finding == 'differs' else 'none shown'}"
+            for r in rows
         ]
         lines = [f"{arm_name(bench.once[1])} to {reference(bench)}", "within rounds:", *told]
         ax.annotate("\n".join(lines), (1, 0), va="bottom", **NOTE)

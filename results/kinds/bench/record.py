@@ -73,6 +73,10 @@ class Sweep(Part):
     values: tuple[int | float | str, ...]
     points: tuple[str, ...]
 
+    def value(self, point: str) -> int | float | str:
+        """The value of this point."""
+        return self.values[self.points.index(point)]
+
     @property
     def unit(self) -> str:
         """Of the values as `numbers` has them: "us" of durations, "" of anything else."""

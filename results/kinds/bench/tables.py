@@ -1,15 +1,20 @@
 """A bench on a terminal of 80 columns, the effect first, and as test cases; of each machine that ran rounds apart."""
 
-from collections.abc import Collection, Iterator, Sequence
+import math
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
+from results.exchange.cases import Case, without_options
 from results.figures import BY_ID
 from results.kinds.bench.findings import TOO_FEW, at, doubt, found, seen, ungrounded
 from results.kinds.bench.gate import Outcome, gate_lines
-from results.kinds.bench.record import AGAIN, MACHINE, Arm, Bench, Comparison, Sweep, by_round
+from results.kinds.bench.record import AGAIN, MACHINE, MOST_ROUNDS, Arm, Bench, Comparison, Sweep, by_round
 from results.kinds.bench.wording import (
     HOPELESS,
     arm_name,
@@ -24,8 +29,8 @@ from results.kinds.bench.wording import (
 )
 from results.numbers.rounds import LEAST_ROUNDS, latency_interval
 from results.table import Table, caveat_lines
-from results.verdict import observation
-from results.words import conditions, count, nanoseconds_with_interval, plural
+from results.verdict import FAILING, grade_of, least_met, observation
+from results.words import conditions, count, faults_of, keys_set, nanoseconds_with_interval, plural
 
 
 def bench_screen(bench: Bench, outcomes: Sequence[Outcome] = ()) -> Iterator[RenderableType]:
@@ -227,7 +232,7 @@ def batches_table(bench: Bench) -> Table | None:
 def page_times_ns(bench: Bench, arm: str, point: str) -> list[float | None]:
     """The median time of a batch of each round, divided by its pages; None where n was too small."""
     assert bench.sweep is not None
-    size = float(bench.sweep.values[bench.points.index(point)])
+    size = float(bench.sweep.value(point))
     return [p50 and p50 / size for p50 in by_round(bench, point, arm, "p50_ns")]
 
 
@@ -315,3 +320,75 @@ def events_table(bench: Bench) -> Table:
     marked = frozenset(place for place, (arm, at) in enumerate(raced) if entries[at, arm.ordering]["forbidden"])
     first = len(head) - len(names) - 3
     return Table("Events over all rounds", head, tuple(rows), frozenset(range(first, len(head))), marked)
+
+
+STATES = {"held": "passed", "failed": "failed", "undecided": "inconclusive"}
+
+
+def bench_cases(bench: Bench, outcomes: Sequence[Outcome] = (), directory: Path | None = None) -> list[Case]:
+    """The cases of a bench; an unsafe ordering raced on purpose has none of its own, as nothing is expected of it. What
+    is inconclusive goes on in its directory, where that is known, or begins anew.
+    """
+    totals = seen(bench)
+    longer = _more_rounds(bench, [*totals.values()], directory)
+    orderings = [
+        _ordering(bench, point, arm, totals[point, arm.ordering], longer)
+        for point in bench.points
+        for arm in bench.once
+        if arm.safe and (point, arm.ordering) in totals
+    ]
+    gates = [Case(f"gate {one.gate.text}", STATES[one.state], one.why) for one in outcomes]
+    return [*orderings, *_against_itself(bench, longer), *gates]
+
+
+def _more_rounds(bench: Bench, entries: Sequence[Mapping[str, Any]], directory: Path | None) -> str:
+    """The command that adds as many rounds as the ordering that met fewest vCPUs needs, twice as many at least, and as
+    were planned; or has longer ones, where each has to tell something by itself.
+    """
+    short = [one for one in entries if one["verdict"] == "inconclusive"]
+    told = bench.finished_rounds >= LEAST_ROUNDS and (bench.aa is None or (not bench.aa.differs and ungrounded(bench)))
+    if told or any(one["reason"].startswith("round ") for one in short):
+        if "--resume" in bench.command:
+            return ""
+        seconds = f"{2 * bench.design.duration_s:.3g}s"
+        return shlex.join([*without_options(bench.command, ("--duration", "--out")), "--duration", seconds])
+    needs = [
+        1.5 * least_met(met, one["all_shootdowns"], one["own"]) / met if (met := one["met"]) else 12.0 for one in short
+    ]
+    rounds = max(math.ceil(max([2.0, *needs]) * bench.finished_rounds), bench.design.rounds, 2 * LEAST_ROUNDS)
+    rounds = min(rounds, MOST_ROUNDS)
+    if directory is not None:
+        return shlex.join(["tdx-stress", "bench", "--resume", str(directory), "--rounds", str(rounds)])
+    return shlex.join([*without_options(bench.command, ("--rounds", "--budget")), "--rounds", str(rounds)])
+
+
+def _race_again(bench: Bench, point: str, arm: Arm) -> str:
+    """The command that races this arm as it was raced at this point, and keeps its last steps."""
+    if bench.is_real:
+        return "tdx-stress run real -v"
+    scenario = at(bench, point)
+    name = [word for word in bench.command[2:3] if not word.startswith("-")]
+    sizes = [word for key in ("vcpus", "zappers", "pages") for word in (f"--{key}", str(scenario[key]))]
+    axis = {bench.sweep.key: bench.sweep.value(point)} if bench.sweep else {}
+    keys = {**scenario.get("changed", {}), **arm.changed, **axis}
+    told = keys_set({"changed": {key: keys[key] for key in keys if f"--{key}" not in sizes}})
+    settings = [word for one in told for word in ("--set", one)]
+    faults = [word for fault in faults_of(arm.its) for word in ("--fault", fault)]
+    words = ["tdx-stress", "run", *name, "--ordering", arm.ordering, *sizes, *settings, *faults]
+    return shlex.join([*words, "--trace"])
+
+
+def _ordering(bench: Bench, point: str, arm: Arm, entry: dict[str, Any], longer: str) -> Case:
+    bad = [f"{name}: {events}" for name, events in entry["outcomes"].items() if grade_of(name) in FAILING]
+    name = f"{arm.ordering} {point}" if point else arm.ordering
+    shootdowns = f"shootdowns: {entry['all_shootdowns']}, met a vCPU: {entry['met']}"
+    more = longer if entry["verdict"] == "inconclusive" else _race_again(bench, point, arm)
+    return Case(name, entry["verdict"], entry["reason"], entry["seconds"], (*bad, shootdowns), more=more)
+
+
+def _against_itself(bench: Bench, longer: str) -> list[Case]:
+    """The first ordering against its copy; and a ranking, where all is well with that and nothing is comparable."""
+    if bench.aa is None or bench.aa.differs:
+        return [Case("A/A", "inconclusive", doubt(bench), more=longer)]
+    alike = Case("A/A", "passed", bench.aa.sentence)
+    return [alike, Case("ranking", "inconclusive", why, more=longer)] if (why := ungrounded(bench)) else [alike]

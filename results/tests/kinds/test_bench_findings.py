@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from results.figures import BY_ID, FIGURES
-from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.findings import _leans, _slope, comparison, exit_code, found, seen
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
+from results.kinds.bench.tables import bench_cases
 from results.numbers.rounds import RANKED, Effect
 from results.tests.builders.bench import ARMS, Value, a_bench, an_arm, noisy, with_races
 

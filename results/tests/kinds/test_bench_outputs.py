@@ -11,12 +11,11 @@ import pytest
 from PIL import Image
 
 from results.exchange.cases import failed_lines
-from results.kinds.bench.cases import bench_cases
 from results.kinds.bench.directory import read_bench, read_round, write_bench, write_parquet
 from results.kinds.bench.findings import found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, Design, Sweep, array_name
-from results.kinds.bench.tables import batches_table, bench_screen, comparisons_table, page_times_ns
+from results.kinds.bench.tables import batches_table, bench_cases, bench_screen, comparisons_table, page_times_ns
 from results.kinds.bench.wording import ratio_text, span, sweep_title, swept, with_span, words
 from results.store import StoreError, open_run_directory
 from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy, with_races
