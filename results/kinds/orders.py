@@ -11,7 +11,6 @@ to the median of all that raced in it, so that what a round has in common falls 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 from typing import Any, NamedTuple
@@ -66,39 +65,27 @@ class Tier(NamedTuple):
         return ", ".join(machine_size(self._asdict(), "pages", "shootdowns"))
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One order and what was found. `found`: by variant, forbidden outcomes with the steps to each; `unsettled`:
-    variants not looked at to the end; `tier` is where it was decided, None while it is open.
+def order_entry(
+    steps: Sequence[str],
+    found: Mapping[str, Mapping[str, int]],
+    unsettled: Sequence[str] = (),
+    tier: Tier | None = None,
+    states: int = 0,
+) -> dict[str, Any]:
+    """One order and what was found, as it stands in the JSON. `found`: by variant, forbidden outcomes with the steps to
+    each; `unsettled`: variants not looked at to the end; `tier` is where it was decided, None while it is open.
     """
-
-    steps: tuple[str, ...]
-    found: Mapping[str, Mapping[str, int]]
-    unsettled: tuple[str, ...]
-    tier: Tier | None
-    states: int
-
-    @property
-    def verdict(self) -> OrderVerdict:
-        """On the module as it is."""
-        return OrderVerdict.open if self.tier is None else verdict_of(self.found[AS_IS])
-
-    def entry(self) -> dict[str, Any]:
-        """As it stands in the JSON."""
-        as_is = self.found.get(AS_IS, {})
-        decided = None
-        if self.tier is not None:
-            decided = {key: value for key, value in self.tier._asdict().items() if key != "liveness"}
-        return {
-            "order": list(self.steps),
-            "verdict": self.verdict.value,
-            "statuses": [name for name in STATUSES if name in as_is],
-            "stale_in": [variant for variant in VARIANTS if STALE in self.found.get(variant, {})],
-            "stale_open_in": list(self.unsettled),
-            "witness_steps": {variant: dict(found) for variant, found in self.found.items()},
-            "decided": decided,
-            "states": self.states,
-        }
+    as_is = found.get(AS_IS, {})
+    return {
+        "order": list(steps),
+        "verdict": (OrderVerdict.open if tier is None else verdict_of(as_is)).value,
+        "statuses": [name for name in STATUSES if name in as_is],
+        "stale_in": [variant for variant in VARIANTS if STALE in found.get(variant, {})],
+        "stale_open_in": list(unsettled),
+        "witness_steps": {variant: dict(its) for variant, its in found.items()},
+        "decided": tier and {key: value for key, value in tier._asdict().items() if key != "liveness"},
+        "states": states,
+    }
 
 
 def verdict_of(forbidden: Mapping[str, int]) -> OrderVerdict:

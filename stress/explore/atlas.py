@@ -71,9 +71,9 @@ def _document(
     orders = [order_of(one["ordering"]["shootdown"], found.get(key)) for key, one in pieces.items()]
     explored = {
         "orders": len(orders),
-        "decided": sum(order.tier is not None for order in orders),
-        "complete": all(order.tier is not None for order in orders),
-        "states": sum(order.states for order in orders),
+        "decided": sum(order["decided"] is not None for order in orders),
+        "complete": all(order["decided"] is not None for order in orders),
+        "states": sum(order["states"] for order in orders),
         "transitions": sum(one["transitions"] for one in found.values()),
         **how,
     }
@@ -84,7 +84,7 @@ def _document(
         "machines": [tier._asdict() for tier in TIERS],
         "variant_bytes": variant_bytes(subject["memory_bytes"]),
     }
-    return atlas_document(head, about, explored, [order.entry() for order in orders], None, [])
+    return atlas_document(head, about, explored, orders, None, [])
 
 
 def _raced(

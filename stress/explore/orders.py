@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from kernels.search.explore import Exploration
 from kernels.tdx.rules import Fault, OnError, Rules
 from results.kinds.exploration import INTERRUPT, MEMORY
-from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES, STALE, Order, Tier
+from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES, STALE, Tier, order_entry
 from scenarios.models import Ordering, Scenario
 from stress.explore.grid import alone, forbidden
 from stress.explore.witness import as_searched
@@ -66,11 +66,11 @@ def run_order(
     return found, decides is not None or not interrupts
 
 
-def order_of(steps: Sequence[str], found: Mapping[str, Any] | None) -> Order:
+def order_of(steps: Sequence[str], found: Mapping[str, Any] | None) -> dict[str, Any]:
     """The result; open where there is none yet."""
     if found is None or found["tier"] is None:
-        return Order(tuple(steps), {}, (), None, 0 if found is None else found["states"])
-    return Order(tuple(steps), found["found"], tuple(found["unsettled"]), TIERS[found["tier"]], found["states"])
+        return order_entry(steps, {}, states=0 if found is None else found["states"])
+    return order_entry(steps, found["found"], found["unsettled"], TIERS[found["tier"]], found["states"])
 
 
 def look_at(

@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES, Order, Tier, atlas_document
+from results.kinds.orders import AS_IS, CHECK_OFF, HOST_FREES, Tier, atlas_document, order_entry
 
 SMALLEST = Tier(vcpus=1, zappers=1, pages=1, shootdowns=1, liveness=True)
 STEPS = ("block", "track", "remove")
@@ -13,7 +13,7 @@ NOT_DONE = {"tracking_not_done": 21, "stale_after_done": 30}
 def order(steps: tuple[str, ...], **forbidden: int) -> dict[str, Any]:
     """An order decided on the smallest machine; a refused one is stale where the host frees."""
     found = {AS_IS: forbidden, **({HOST_FREES: {"use_after_remove": 25}} if forbidden else {})}
-    return Order(steps, found, (), SMALLEST, 100).entry()
+    return order_entry(steps, found, (), SMALLEST, 100)
 
 
 def atlas(races: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from results.kinds.orders import (
     AS_IS,
     CHECK_OFF,
     HOST_FREES,
-    Order,
     differs,
     kinds,
+    order_entry,
     race_entries,
     races_caveats,
     spread,
@@ -46,7 +46,7 @@ def test_what_an_order_shows_decides_what_is_said_of_it(forbidden: dict[str, int
 
 
 def test_an_order_not_looked_at_to_the_end_is_open_whatever_was_not_seen() -> None:
-    entry = Order(STEPS, {}, (), None, 0).entry()
+    entry = order_entry(STEPS, {})
 
     assert (entry["verdict"], entry["decided"], entry["statuses"]) == ("open", None, [])
 
@@ -54,7 +54,7 @@ def test_an_order_not_looked_at_to_the_end_is_open_whatever_was_not_seen() -> No
 def test_an_entry_says_by_variant_where_it_is_stale_and_in_how_many_steps() -> None:
     found = {AS_IS: {"tracking_not_done": 21}, CHECK_OFF: {"use_after_remove": 25}, HOST_FREES: {}}
 
-    entry = Order(STEPS, found, (HOST_FREES,), SMALLEST, 100).entry()
+    entry = order_entry(STEPS, found, (HOST_FREES,), SMALLEST, 100)
 
     assert (entry["stale_in"], entry["stale_open_in"]) == ([CHECK_OFF], [HOST_FREES])
     assert entry["witness_steps"][CHECK_OFF] == {"use_after_remove": 25}
@@ -186,7 +186,7 @@ def test_what_is_open_is_no_part_of_how_many_are_safe(verdicts: list[str], title
 
 
 def test_an_order_is_a_case_that_passes_unless_it_is_open() -> None:
-    refused, left = order(("block",), **NOT_DONE), Order(("remove",), {}, (), None, 0).entry()
+    refused, left = order(("block",), **NOT_DONE), order_entry(("remove",), {})
 
     assert order_cases({"orders": [refused, left], "races": None}) == [
         Case("block", "passed", "refused: tracking_not_done", word="refused"),
