@@ -1,11 +1,13 @@
 """What a reader without a browser finds in a page."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
 SPACE = re.compile(r"\s+")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
+RUNS = {"script", "iframe", "img", "object", "embed", "form"}
 ADDRESSES = {"href", "src", "srcset", "action", "data", "xlink:href", "poster"}
 
 
@@ -23,6 +25,15 @@ class Read(HTMLParser):
         self.feed(text)
         self.close()
         self.text = SPACE.sub(" ", " ".join(self.words))
+
+    @property
+    def troubles(self) -> list[str]:
+        """What a page is not to have: tags not closed in order, an id that stands twice, a reference that leads
+        nowhere, and whatever loads or runs something.
+        """
+        twice = [one for one, times in Counter(self.ids).items() if times > 1]
+        leads = [one for one in self.addresses if one != "data:," and not (one[:1] == "#" and one[1:] in self.ids)]
+        return [*self.open, *self.mismatched, *twice, *leads, *(tag for tag in self.tags if tag in RUNS)]
 
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         self.tags.append(tag)

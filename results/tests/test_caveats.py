@@ -8,16 +8,12 @@ import pytest
 from results.caveats import caveats
 from results.kinds.bench.findings import bench_caveats, found
 from results.kinds.bench.record import Arm, Bench
-from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy
+from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy, with_races
 from results.tests.builders.run import HOST, SCENARIO, a_run, phase
 
 
 def ids(runs: list[dict[str, Any]], host: dict[str, Any] | None = None, **scenario: Any) -> list[str]:
     return [caveat["id"] for caveat in caveats(HOST | (host or {}), SCENARIO | scenario, runs)]
-
-
-def test_a_quiet_machine_with_enough_cpus_and_samples_has_no_caveat():
-    assert ids([a_run()]) == []
 
 
 @pytest.mark.parametrize(
@@ -85,34 +81,41 @@ def test_declared_costs_are_named_and_are_no_perturbation():
         "SEAMCALLs that take what was declared: track 2us, exit 1us",
     )
     assert "only ratios between orderings" in caveat["means"]
-    assert ids([a_run()], costs={}) == []
+
+
+FEW = {"latency_ns": {"shootdown_met": phase(57, p50=1)}}
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "scenario", "expected"),
     [
-        ({"steal_share": 0.05}, ["high_steal"]),
-        ({"steal_share": None}, []),
-        ({"perturbed": True}, ["perturbed"]),
-        ({"trace": {"ns_of_entry": 22.2}}, ["traced"]),
-        ({"trace": None}, []),
-        ({"ending": "interrupted"}, ["interrupted"]),
-        ({"expect": ["tracking_not_done"]}, ["expected_not_seen"]),
+        ({}, {}, []),
+        ({"steal_share": 0.05}, {}, ["high_steal"]),
+        ({"steal_share": None}, {}, []),
+        ({"perturbed": True}, {}, ["perturbed"]),
+        ({"trace": {"ns_of_entry": 22.2}}, {}, ["traced"]),
+        ({"trace": None}, {}, []),
+        ({"ending": "interrupted"}, {}, ["interrupted"]),
+        ({"expect": ["tracking_not_done"]}, {}, ["expected_not_seen"]),
         (
-            {"expect": ["tracking_not_done"], "seen": {"tracking_not_done": 1, "stale_after_done": 1}},
+            {"expect": ["tracking_not_done"], "seen": {"tracking_not_done": 1, "stale_after_done": 1}}, {},
             ["undeclared_outcome"],
         ),
-        ({"latency_ns": {"shootdown_met": phase(367)}}, ["too_few_samples"]),
-        ({"latency_ns": {"shootdown_met": phase(3687)}}, ["too_few_samples"]),
-        ({"latency_ns": {"shootdown_met": phase(3688)}}, []),
-        (
-            {"expect": ["not_blocked"], "seen": {"not_blocked": 1}, "latency_ns": {"shootdown_met": phase(1)}},
-            [],
-        ),
+        ({"latency_ns": {"shootdown_met": phase(367)}}, {}, ["too_few_samples"]),
+        ({"latency_ns": {"shootdown_met": phase(3687)}}, {}, ["too_few_samples"]),
+        ({"latency_ns": {"shootdown_met": phase(3688)}}, {}, []),
+        ({"expect": ["not_blocked"], "seen": {"not_blocked": 1}, "latency_ns": {"shootdown_met": phase(1)}}, {}, []),
+        # A run whose verdict lacks shootdowns is not told so again.
+        (FEW, {}, ["too_few_samples"]),
+        (FEW | {"met": {"kicks": 90, "shootdowns": 60}}, {}, []),
+        ({}, {"workers": "thread"}, ["threads"]),
+        ({}, {"costs": {}}, []),
+        ({"shootdowns_per_s": 900.0}, {"rate": 1000.0}, ["rate_not_reached"]),
+        ({"shootdowns_per_s": 999.0}, {"rate": 1000.0}, []),
     ],
-)
-def test_caveats_of_a_run(changes: dict[str, Any], expected: list[str]):
-    assert ids([a_run(**changes)]) == expected
+)  # fmt: skip
+def test_caveats_of_a_run(changes: dict[str, Any], scenario: dict[str, Any], expected: list[str]):
+    assert ids([a_run(**changes)], **scenario) == expected
 
 
 @pytest.mark.parametrize(
@@ -134,19 +137,6 @@ def test_what_a_shipped_file_brings_is_a_caveat_only_for_whom_can_change_it(
     found = caveats(HOST, {**SCENARIO, "own": own, "changed": changed}, [run])
 
     assert [one["seen"] for one in found if one["id"] in ("delay_never_struck", "undeclared_outcome")] == told
-
-
-def test_a_run_whose_verdict_lacks_shootdowns_is_not_told_so_again():
-    few = {"shootdown_met": phase(57, p50=1)}
-
-    assert ids([a_run(latency_ns=few)]) == ["too_few_samples"]
-    assert ids([a_run(latency_ns=few, met={"kicks": 90, "shootdowns": 60})]) == []
-
-
-def test_threads_and_a_rate_that_was_not_reached_are_caveats():
-    assert ids([a_run()], workers="thread") == ["threads"]
-    assert ids([a_run(shootdowns_per_s=900.0)], rate=1000.0) == ["rate_not_reached"]
-    assert ids([a_run(shootdowns_per_s=999.0)], rate=1000.0) == []
 
 
 def test_a_caveat_says_what_was_seen_what_it_means_and_what_to_try():
@@ -176,8 +166,8 @@ def test_where_linux_places_everybody_many_kicks_meet_nobody(scenario: dict[str,
 def bench_of(rounds: int = 10, slower: float = 1.0, arm: Arm = ARMS[2], stolen: Sequence[float | None] = ()) -> Bench:
     """The first ordering's copy takes so much longer, and some races had so much of their CPUs' time taken."""
     bench = a_bench(rounds, lambda arm, _, number: (1000.0 + number) * (slower if arm == "A2" else 1), (*ARMS[:2], arm))
-    races = [one.model_copy(update={"steal_share": share}) for one, share in zip(bench.rounds, stolen, strict=False)]
-    return found(bench.model_copy(update={"rounds": (*races, *bench.rounds[len(races) :])}))
+    shares = iter(stolen)
+    return found(with_races(bench, steal_share=lambda race: next(shares, race.steal_share)))
 
 
 @pytest.mark.parametrize(

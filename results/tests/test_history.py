@@ -1,6 +1,5 @@
 """Directories as tables: what is listed, filtered, exported and skipped."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,13 @@ from results.draw.over_time import FIGURES, history_picture
 from results.draw.sheet import drawn
 from results.history import History
 from results.tests.builders.bench import a_bench, noisy, with_races
+from results.tests.builders.kept import keep
 from results.tests.builders.run import SCENARIO, a_result, a_run
 from results.verdict import Verdict, too_few
 
 
-def keep(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
-    directory.mkdir(parents=True)
-    about = {"started": "2026-11-22T14:41:49Z", "version": "0.1.0", "commit": None, "seed": 1}
-    (directory / "result.json").write_text(json.dumps(a_result(*runs, **{**about, **changes})))
+def keep_run(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
+    keep(directory, a_result(*runs, **changes))
 
 
 def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_rounds(tmp_path: Path):
@@ -30,7 +28,7 @@ def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_ro
         "verdict": Verdict.inconclusive,
         "reason": too_few(12, 100),
     }
-    (tmp_path / "bench.json").write_text(with_races(bench, **thin).json_text())
+    keep(tmp_path, with_races(bench, **thin))
 
     found = [(row["point"], row["ordering"], row["verdict"]) for row in History([tmp_path]).rows({})]
 
@@ -42,13 +40,12 @@ def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_ro
 def test_a_changed_run_or_bench_has_a_name_of_its_own_and_is_found_by_the_plain_one(tmp_path: Path):
     faulty = a_run("spec", parameters={"faults": ["lost_kick"]}, changed={"kick.wait": False})
     scenario = {**SCENARIO, "changed": {"pages": 8}}
-    keep(tmp_path / "plain", a_run("spec"))
-    keep(tmp_path / "changed", faulty, scenario=scenario)
+    keep_run(tmp_path / "plain", a_run("spec"))
+    keep_run(tmp_path / "changed", faulty, scenario=scenario)
     bench = a_bench(10, noisy({}))
     arms = [arm.model_copy(update={"changed": {"gate": "flag"}} if arm.arm == "B" else {}) for arm in bench.arms]
     changed = bench.model_copy(update={"arms": tuple(arms), "scenario": {**bench.scenario, "changed": {"rate": 9.5}}})
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "bench.json").write_text(changed.json_text())
+    keep(tmp_path / "bench", changed)
 
     history = History([tmp_path])
 
@@ -80,37 +77,37 @@ def test_a_changed_run_or_bench_has_a_name_of_its_own_and_is_found_by_the_plain_
     ],
 )
 def test_filters_keep_what_matches_all_of_them(tmp_path: Path, wanted: dict[str, str], kept: list[str]):
-    keep(tmp_path / "a", a_run("old"), started="2025-06-01T00:00:00Z", version="0.1.0")
+    keep_run(tmp_path / "a", a_run("old"), started="2025-06-01T00:00:00Z", version="0.1.0")
     other = {"id": "1a2b3c4d", "cpu_model": "Another", "cpus_allowed": 2}
-    keep(tmp_path / "b", a_run("new", verdict="failed"), version="0.2.1", host=other)
+    keep_run(tmp_path / "b", a_run("new", verdict="failed"), version="0.2.1", host=other)
 
     assert [row["ordering"] for row in History([tmp_path]).rows(wanted)] == kept
 
 
 def test_the_newest_rows_are_the_last(tmp_path: Path):
-    keep(tmp_path / "a", a_run("new"), started="2026-06-01T00:00:00Z")
-    keep(tmp_path / "b", a_run("old"), started="2025-06-01T00:00:00Z")
+    keep_run(tmp_path / "a", a_run("new"), started="2026-06-01T00:00:00Z")
+    keep_run(tmp_path / "b", a_run("old"), started="2025-06-01T00:00:00Z")
 
     assert [row["ordering"] for row in History([tmp_path]).rows({})] == ["old", "new"]
     assert [row["ordering"] for row in History([tmp_path]).rows({}, last=1)] == ["new"]
 
 
 def test_a_link_to_a_run_does_not_count_it_twice(tmp_path: Path):
-    keep(tmp_path / "one", a_run())
+    keep_run(tmp_path / "one", a_run())
     (tmp_path / "latest").symlink_to("one")
 
     assert len(History([tmp_path, tmp_path / "one"]).rows({})) == 1
 
 
 def test_a_name_with_a_pattern_in_it_is_only_a_name(tmp_path: Path):
-    keep(tmp_path / "[a]*?", a_run())
+    keep_run(tmp_path / "[a]*?", a_run())
     history = History([tmp_path])
 
     assert (history.skipped, len(history.rows({}))) == ([], 1)
 
 
 def test_a_file_that_is_no_result_is_skipped_and_named(tmp_path: Path):
-    keep(tmp_path / "good", a_run())
+    keep_run(tmp_path / "good", a_run())
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/result.json").write_text('{"schema": "other/1"}')
     history = History([tmp_path])
@@ -120,7 +117,7 @@ def test_a_file_that_is_no_result_is_skipped_and_named(tmp_path: Path):
 
 
 def test_a_query_sees_what_the_filters_left(tmp_path: Path):
-    keep(tmp_path / "one", a_run("spec"), a_run("v18"))
+    keep_run(tmp_path / "one", a_run("spec"), a_run("v18"))
     history = History([tmp_path])
     history.rows({"ordering": "v18"})
 
@@ -130,7 +127,7 @@ def test_a_query_sees_what_the_filters_left(tmp_path: Path):
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
 def test_a_copy_is_read_back_with_every_row(tmp_path: Path, suffix: str):
-    keep(tmp_path / "runs/one", a_run("spec"), a_run("v18"))
+    keep_run(tmp_path / "runs/one", a_run("spec"), a_run("v18"))
     history = History([tmp_path / "runs"])
     history.copy(tmp_path / f"copy{suffix}", {"ordering": "v18"})
 
@@ -141,8 +138,8 @@ def test_a_copy_is_read_back_with_every_row(tmp_path: Path, suffix: str):
 
 @pytest.mark.parametrize("figure", list(FIGURES))
 def test_every_figure_can_be_drawn_over_time(tmp_path: Path, figure: str):
-    keep(tmp_path / "a", a_run("spec"), a_run("no_kick", expect=["tracking_not_done"], verdict="inconclusive"))
-    keep(tmp_path / "b", a_run("spec"), started="2026-11-25T00:00:00Z", scenario={"name": "crowd"})
+    keep_run(tmp_path / "a", a_run("spec"), a_run("no_kick", expect=["tracking_not_done"], verdict="inconclusive"))
+    keep_run(tmp_path / "b", a_run("spec"), started="2026-11-25T00:00:00Z", scenario={"name": "crowd"})
     files = drawn({"a": partial(history_picture, History([tmp_path]).rows({}), figure)})
 
     assert files["a.png"].startswith(b"\x89PNG")
@@ -158,7 +155,7 @@ def test_no_run_with_the_figure_is_a_picture_that_says_so():
 def test_two_machines_have_a_line_each_in_one_picture(tmp_path: Path):
     host = {"cpu_model": "One", "cpus_allowed": 2}
     for number, machine in enumerate(("1a2b3c4d", "5e6f7081", "1a2b3c4d"), start=1):
-        keep(
+        keep_run(
             tmp_path / str(number), a_run("spec"), started=f"2026-11-0{number}T00:00:00Z", host={**host, "id": machine}
         )
 
@@ -169,10 +166,9 @@ def test_two_machines_have_a_line_each_in_one_picture(tmp_path: Path):
 
 
 def test_points_of_a_sweep_and_changed_scenarios_have_a_panel_each(tmp_path: Path):
-    keep(tmp_path / "plain", a_run("spec"))
-    keep(tmp_path / "changed", a_run("spec"), scenario={**SCENARIO, "changed": {"pages": 8}})
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "bench.json").write_text(a_bench(10, noisy({}), values=(1, 16), key="gap").json_text())
+    keep_run(tmp_path / "plain", a_run("spec"))
+    keep_run(tmp_path / "changed", a_run("spec"), scenario={**SCENARIO, "changed": {"pages": 8}})
+    keep(tmp_path / "bench", a_bench(10, noisy({}), values=(1, 16), key="gap"))
 
     panels = history_picture(History([tmp_path]).rows({}), "p50").axes
 

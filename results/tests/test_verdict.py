@@ -21,6 +21,8 @@ from results.verdict import (
 WRONG: dict[str, Any] = {"expect": ["tracking_not_done"]}
 CAUGHT_12 = WRONG | {"seen": {"tracking_not_done": 12}}
 MET_NOBODY = {"met": {"kicks": 0, "shootdowns": 0}}
+AMID: dict[str, Any] = {"seen": {"stale_after_done": 2, "no_progress": 1}}
+STANDS: dict[str, Any] = {"seen": {"no_progress": 1}}
 NOTHING = "nothing forbidden in 4,321 shootdowns that met a vCPU"
 # By what is shown: what is another in a run than in a safe one that showed nothing, its verdict and the reason.
 JUDGED: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -78,6 +80,21 @@ JUDGED: dict[str, tuple[dict[str, Any], str, str]] = {
     "an outcome that nobody counted did not show": (
         WRONG | {"outcomes": []}, "inconclusive", "known for tracking_not_done, which did not show in this time",
     ),
+    "a crash wins over what was seen": (
+        AMID | {"ending": "crashed"}, "crashed", "a worker died; until then stale_after_done 2 times",
+    ),
+    "a standstill does": (AMID | {"ending": "hung"}, "hung", "nothing progressed; until then stale_after_done 2 times"),
+    "and says who stood where": (
+        AMID | {"ending": "hung", "notes": ["zapper 0 at kick", "vcpu 1 at gate"]}, "hung",
+        "zapper 0 at kick; vcpu 1 at gate; until then stale_after_done 2 times",
+    ),
+    "a standstill is what an ordering may be known for": (
+        STANDS | {"expect": ["no_progress"], "ending": "hung"}, "passed", "caught: no_progress once",
+    ),
+    "a crash is not": (STANDS | {"expect": ["no_progress"], "ending": "crashed"}, "crashed", "a worker died"),
+    "nor a standstill of an ordering that is known for something else": (
+        STANDS | WRONG | {"ending": "hung"}, "hung", "nothing progressed",
+    ),
 }  # fmt: skip
 
 
@@ -93,21 +110,24 @@ def test_one_word_says_how_a_known_wrong_ordering_passed():
 
 
 @pytest.mark.parametrize(
-    ("met", "shootdowns", "needed"),
+    ("met", "shootdowns", "own", "needed"),
     [
-        (1, 1, "299 are needed"),
-        (0, 7, "29,956 are needed where fewer than one in ten do"),
-        (298, 2_980, "299 are needed"),
-        (299, 2_990, ""),
-        (299, 2_991, "29,956 are needed where fewer than one in ten do"),
-        (29_955, 500_000, "29,956 are needed where fewer than one in ten do"),
-        (29_956, 500_000, ""),
+        (1, 1, None, "299 are needed"),
+        (0, 7, None, "29,956 are needed where fewer than one in ten do"),
+        (298, 2_980, None, "299 are needed"),
+        (299, 2_990, None, ""),
+        (299, 2_991, None, "29,956 are needed where fewer than one in ten do"),
+        (29_955, 500_000, None, "29,956 are needed where fewer than one in ten do"),
+        (29_956, 500_000, None, ""),
+        (29_955, 30_001, 0.79, "29,956 are needed where others have the CPUs"),
+        (29_956, 30_001, 0.79, ""),
+        (299, 301, 0.8, ""),
     ],
 )
 def test_a_safe_ordering_whose_kicks_met_too_few_vcpus_is_inconclusive_and_exits_6(
-    met: int, shootdowns: int, needed: str
+    met: int, shootdowns: int, own: float | None, needed: str
 ):
-    run = a_run(met={"kicks": 2 * met, "shootdowns": met}, all_shootdowns=shootdowns)
+    run = a_run(met={"kicks": 2 * met, "shootdowns": met}, all_shootdowns=shootdowns, own_share=own)
     found, reason = judge(run)
 
     assert (found, exit_code([run])) == (("inconclusive", 6) if needed else ("passed", 0))
@@ -133,16 +153,6 @@ def test_nothing_is_to_be_tried_that_was_done_already(placement: str, vcpus: int
 
 
 @pytest.mark.parametrize(
-    ("met", "own", "enough"), [(29_955, 0.79, False), (29_956, 0.79, True), (299, 0.8, True), (299, None, True)]
-)
-def test_where_others_have_the_cpus_more_must_have_met_a_vcpu(met: int, own: float | None, enough: bool):
-    judged = judge(a_run(met={"kicks": met, "shootdowns": met}, all_shootdowns=met, own_share=own))
-
-    assert judged.verdict == ("passed" if enough else "inconclusive")
-    assert enough or "29,956 are needed where others have the CPUs; try " in judged.reason
-
-
-@pytest.mark.parametrize(
     ("met", "shootdowns", "own", "times"),
     [
         (0, 40, None, 12.0),
@@ -158,34 +168,6 @@ def test_a_race_that_met_too_few_is_to_take_half_as_long_again_as_more_need(
     run = a_run(met={"kicks": met, "shootdowns": met}, all_shootdowns=shootdowns, own_share=own)
 
     assert times_longer(run) == pytest.approx(times)
-
-
-@pytest.mark.parametrize(
-    ("ending", "notes", "said"),
-    [
-        ("crashed", [], "a worker died"),
-        ("hung", [], "nothing progressed"),
-        ("hung", ["zapper 0 at kick", "vcpu 1 at gate"], "zapper 0 at kick; vcpu 1 at gate"),
-    ],
-)
-def test_a_crash_and_a_standstill_win_over_what_was_seen(ending: str, notes: list[str], said: str):
-    run = a_run(ending=ending, seen={"stale_after_done": 2, "no_progress": 1}, notes=notes)
-
-    assert judge(run) == (ending, f"{said}; until then stale_after_done 2 times")
-
-
-@pytest.mark.parametrize(
-    ("expect", "ending", "found"),
-    [
-        (["no_progress"], "hung", ("passed", "caught: no_progress once")),
-        (["no_progress"], "crashed", ("crashed", "a worker died")),
-        (["tracking_not_done"], "hung", ("hung", "nothing progressed")),
-    ],
-)
-def test_a_standstill_is_what_an_ordering_may_be_known_for_and_a_crash_is_not(
-    expect: list[str], ending: str, found: tuple[str, str]
-):
-    assert judge(a_run(expect=expect, ending=ending, seen={"no_progress": 1})) == found
 
 
 PASSED, FAILED = a_run(), a_run(seen={"stale_after_done": 1})

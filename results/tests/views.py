@@ -3,7 +3,6 @@
 `python -m results.tests.views` writes what they show now into `golden/`, for a reader of the difference.
 """
 
-import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,6 +44,7 @@ from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy, with_race
 from results.tests.builders.contract import a_contract
 from results.tests.builders.exploration import drawn, explored
 from results.tests.builders.faults import matrix
+from results.tests.builders.kept import keep
 from results.tests.builders.machine import facts
 from results.tests.builders.real import a_race, a_real, both
 from results.tests.builders.run import HOST, SCENARIO, a_result, a_run, distinct, of_an_earlier_version
@@ -211,21 +211,20 @@ def _batches() -> str:
 
 def _compare() -> str:
     with tempfile.TemporaryDirectory() as folder:
-        first, second = Path(folder, "a"), Path(folder, "b")
-        for directory, run in ((first, 0), (second, 1)):
-            directory.mkdir()
+        sides = []
+        for name, run in (("a", 0), ("b", 1)):
             runs = [a_run("spec", **distinct(run)), a_run("no_kick", expect=["tracking_not_done"], **distinct(run + 2))]
-            (directory / "result.json").write_text(json.dumps(a_result(*runs)))
-        sides = read_rounds(first), read_rounds(second)
-        table = compare_table(*sides, compared(*sides))
-        return printed(table, *caveat_lines(compare_caveats(*sides), whole=True), width=100).replace(folder, "runs")
+            sides.append(read_rounds(keep(Path(folder, name), a_result(*runs))))
+        first, second = sides
+        table = compare_table(first, second, compared(first, second))
+        lines = caveat_lines(compare_caveats(first, second), whole=True)
+        return printed(table, *lines, width=100).replace(folder, "runs")
 
 
 def _history() -> str:
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in (("run", json.dumps(a_review())), ("bench", a_spread_bench(values=(1, 8)).json_text())):
-            Path(folder, name).mkdir()
-            Path(folder, name, "result.json" if name == "run" else "bench.json").write_text(text)
+        keep(Path(folder, "run"), a_review())
+        keep(Path(folder, "bench"), a_spread_bench(values=(1, 8)))
         history = History([Path(folder)])
         rounds = history.query("SELECT * FROM rounds ORDER BY round, point, arm LIMIT 4")
         rows = sorted(history.rows({}), key=lambda row: (row["kind"], row["point"], row["ordering"]))

@@ -9,6 +9,17 @@ from scenarios.tests.refusals import refused
 
 
 @pytest.fixture
+def mine(tmp_path: Path) -> Callable[[str], str]:
+    """The path of a file of one's own, `mine.toml`, in which this stands."""
+
+    def of(text: str) -> str:
+        (tmp_path / "mine.toml").write_text(text)
+        return str(tmp_path / "mine.toml")
+
+    return of
+
+
+@pytest.fixture
 def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """What is said of a file, `mine.toml` or another, once this stands in it."""
     monkeypatch.chdir(tmp_path)

@@ -1,7 +1,5 @@
 """An ordering in full, as `list NAME` has it behind its file."""
 
-from pathlib import Path
-
 from scenarios.fields import LOCKS as LOCK_NAMES
 from scenarios.fields import STEPS
 from scenarios.loader import load_ordering
@@ -36,22 +34,20 @@ def test_the_write_back_of_caches_is_told_with_its_seamcall_and_why_it_is_there(
     )
 
 
-def test_a_policy_by_how_mmu_lock_is_held_is_written_out(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text('shootdown = ["track", "remove"]\nbusy = { aug = { write = "bug" } }')
+def test_a_policy_by_how_mmu_lock_is_held_is_written_out(mine) -> None:
+    file = mine('shootdown = ["track", "remove"]\nbusy = { aug = { write = "bug" } }')
 
     busy = 'busy = { track = "spin", remove = "spin", aug = { write = "bug", read = "hand_up" }, sept_add = "hand_up" }'
-    assert any(line.startswith(busy) for line in in_full(load_ordering(str(file))))
+    assert any(line.startswith(busy) for line in in_full(load_ordering(file)))
 
 
-def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(
+def test_shorthands_are_written_out_and_what_a_file_leaves_out_is_told(mine) -> None:
+    file = mine(
         'shootdown = ["block", "request", "send", "remove"]\nkick = { request = "none" }\n'
         'sept_busy = "none"\nbusy = { remove = "spin" }'
     )
 
-    lines = [line.partition(": ")[0] for line in in_full(load_ordering(str(file)))]
+    lines = [line.partition(": ")[0] for line in in_full(load_ordering(file))]
 
     assert lines == [
         "shootdown = 4 steps", "  block", "  request", "  send", "  remove", "table = [] (left out)",

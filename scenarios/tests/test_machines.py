@@ -2,9 +2,7 @@
 
 import pytest
 
-from kernels.tdx.rules import Rules
-from scenarios.loader import apply_settings, load_ordering, load_scenario
-from scenarios.rules import compile_rules
+from scenarios.loader import apply_settings, load_scenario
 from scenarios.tests.refusals import refused
 
 
@@ -38,18 +36,3 @@ from scenarios.tests.refusals import refused
 )  # fmt: skip
 def test_what_a_machine_does_not_have_is_refused(scenario: str, settings: tuple[str, ...], said: str) -> None:
     assert refused(apply_settings, load_scenario(scenario), [], settings) == f"--set: {said}"
-
-
-def compiled(scenario: str, *settings: str) -> Rules:
-    its, (spec,) = apply_settings(load_scenario(scenario), [load_ordering("spec")], settings)
-    return compile_rules(spec, its, clock=1, ticks_per_s=1e9, ticks_to_ns=1 << 20, shared_cpus=False)
-
-
-def test_the_rate_of_an_open_loop_is_one_of_pages() -> None:
-    assert compiled("batch", "rate=16000", "batch=16").period == 1_000_000
-
-
-def test_a_shared_ept_is_flushed_by_a_request_that_is_not_the_ordering_s() -> None:
-    rules = compiled("shared_ept")
-
-    assert (rules.request, rules.shared_pages, rules.shared_flush) == (0, 32, 0)

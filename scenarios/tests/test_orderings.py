@@ -29,33 +29,11 @@ OUTCOMES = (
 )
 
 
-def test_a_file_of_ones_own_is_named_after_the_file_and_needs_little(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(NO_KICK)
-
-    ordering = load_ordering(str(file))
-
-    assert (ordering.name, ordering.shootdown, ordering.kick) == ("mine", ("block", "track", "remove"), None)
-    assert (ordering.gate, ordering.entry, ordering.faults) == ("none", (), ())
-    assert (ordering.track_busy, ordering.sept_busy, ordering.on_error) == ("spin", "spin", "stop")
-    assert (ordering.serialized, ordering.expect, ordering.safe) == (True, "safe", True)
-
-
 def test_a_file_needs_no_suffix_and_its_name_becomes_one_word(tmp_path: Path) -> None:
     file = tmp_path / "my own\nordering"
     file.write_text(NO_KICK)
 
     assert load_ordering(str(file)).name == "my_own_ordering"
-
-
-def test_an_ordering_may_be_known_for_several_outcomes(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(NO_KICK + 'expect = ["tracking_not_done", "previous_epoch_busy"]')
-
-    ordering = load_ordering(str(file))
-
-    assert ordering.expect == ("tracking_not_done", "previous_epoch_busy")
-    assert not ordering.safe
 
 
 def test_the_line_names_the_path_as_the_user_typed_it(refusal) -> None:
@@ -248,20 +226,30 @@ def test_a_combination_that_means_nothing_gives_one_line(refusal, text: str, lin
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "fields"),
     [
-        NO_KICK + 'fault_lock = "sept_lock"\nno_entry_lock = true\nwithout = "fault_lock+no_entry_lock"',
-        NO_KICK + 'entry_lock = "tlbstate_lock"\nentry = ["requests"]',
-        NO_KICK + 'track_busy = "none"\nbusy = { block = "retry_without_vcpus" }',
-        'shootdown = ["lock sept_lock", "block", "remove", "unlock sept_lock"]\nbusy = { remove = "hand_up" }\n'
-        'undo = ["track", "track", "track", "track", "track", "track", "track", "track", "unblock"]',
+        (NO_KICK, {
+            "name": "mine", "shootdown": ("block", "track", "remove"), "kick": None, "gate": "none", "entry": (),
+            "faults": (), "track_busy": "spin", "sept_busy": "spin", "on_error": "stop", "serialized": True,
+            "expect": "safe", "safe": True,
+        }),
+        (NO_KICK + 'expect = ["tracking_not_done", "previous_epoch_busy"]',
+         {"expect": ("tracking_not_done", "previous_epoch_busy"), "safe": False}),
+        (NO_KICK + 'fault_lock = "sept_lock"\nno_entry_lock = true\nwithout = "fault_lock+no_entry_lock"',
+         {"without": "fault_lock+no_entry_lock"}),
+        (NO_KICK + 'entry_lock = "tlbstate_lock"\nentry = ["requests"]', {"entry_lock": "tlbstate_lock"}),
+        (NO_KICK + 'track_busy = "none"\nbusy = { block = "retry_without_vcpus" }', {"track_busy": "none"}),
+        ('shootdown = ["lock sept_lock", "block", "remove", "unlock sept_lock"]\nbusy = { remove = "hand_up" }\n'
+         'undo = ["track", "track", "track", "track", "track", "track", "track", "track", "unblock"]',
+         {"undo": ("track",) * 8 + ("unblock",)}),
     ],
-)
-def test_a_combination_that_means_something_is_taken(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(text)
+)  # fmt: skip
+def test_a_file_of_ones_own_needs_little_and_a_combination_that_means_something_is_taken(
+    mine, text: str, fields: dict[str, object]
+) -> None:
+    ordering = load_ordering(mine(text))
 
-    assert load_ordering(str(file)).name == "mine"
+    assert {key: getattr(ordering, key) for key in fields} == fields
 
 
 MERGED = {"kick": Kick(request="none", wait=True), "gate": "none", "entry": (), "serialized": True}

@@ -25,7 +25,5 @@ def test_every_key_has_a_row(model: type[Ordering] | type[Scenario]) -> None:
 
 
 @pytest.mark.parametrize("text", ORDERINGS)
-def test_an_ordering_that_is_shown_holds(text: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(text)
-
-    assert load_ordering(str(tmp_path / "mine.toml")).safe
+def test_an_ordering_that_is_shown_holds(mine, text: str) -> None:
+    assert load_ordering(mine(text)).safe

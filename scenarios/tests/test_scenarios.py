@@ -15,35 +15,24 @@ from scenarios.tests.refusals import refused
 SMALL = 'orderings = ["spec"]\nvcpus = 1\nzappers = 1\n'
 
 
-def test_a_scenario_needs_orderings_vcpus_and_zappers(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(SMALL)
-
-    assert load_scenario(str(file)) == scenario(name="mine")
-
-
-def test_durations_are_numbers_of_seconds_or_words(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(SMALL + 'duration_s = "2m"\nwarmup_s = 0\nwatchdog_s = "500ms"')
-
-    scenario = load_scenario(str(file))
-
-    assert (scenario.duration_s, scenario.warmup_s, scenario.watchdog_s) == (120.0, 0.0, 0.5)
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("", {}),
+        ('duration_s = "2m"\nwarmup_s = 0\nwatchdog_s = "500ms"',
+         {"duration_s": 120.0, "warmup_s": 0.0, "watchdog_s": 0.5}),
+        ('yields = { "kick.done" = 0.01, "kick: load_acquire ipi" = 1 }',
+         {"yields": {"kick.done": 0.01, "kick: load_acquire ipi": 1.0}}),
+    ],
+)  # fmt: skip
+def test_a_scenario_needs_orderings_vcpus_and_zappers_and_may_say_more(mine, text: str, changes: Any) -> None:
+    assert load_scenario(mine(SMALL + text)) == scenario(name="mine", **changes)
 
 
-def test_yields_are_probabilities_by_label(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text(SMALL + 'yields = { "kick.done" = 0.01, "kick: load_acquire ipi" = 1 }')
-
-    assert load_scenario(str(file)).yields == {"kick.done": 0.01, "kick: load_acquire ipi": 1.0}
-
-
-def test_orderings_by_path_stand_relative_to_the_scenario(tmp_path: Path) -> None:
+def test_orderings_by_path_stand_relative_to_the_scenario(mine, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text('shootdown = ["block", "track", "remove"]')
-    file = tmp_path / "mine.toml"
-    file.write_text('orderings = ["own.toml", "v18", "block,track,kick,remove"]\nvcpus = 1\nzappers = 1')
 
-    scenario = load_scenario(str(file))
+    scenario = load_scenario(mine('orderings = ["own.toml", "v18", "block,track,kick,remove"]\nvcpus = 1\nzappers = 1'))
 
     assert scenario.orderings == (str(tmp_path / "own.toml"), "v18", "block,track,kick,remove")
     assert [ordering.name for ordering in load_orderings(scenario.orderings)] == [
@@ -53,13 +42,10 @@ def test_orderings_by_path_stand_relative_to_the_scenario(tmp_path: Path) -> Non
     ]
 
 
-def test_the_largest_scenario_that_holds_can_be_laid_out(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text('orderings = ["spec"]\nvcpus = 512\nzappers = 62\npages = 65536\ntlb_entries = 4096')
+def test_the_largest_scenario_that_holds_can_be_laid_out() -> None:
+    its = scenario(vcpus=512, zappers=62, pages=65_536, tlb_entries=4_096)
 
-    scenario = load_scenario(str(file))
-
-    assert plan(scenario.vcpus, scenario.zappers, scenario.pages, scenario.tlb_entries).vcpus == 512
+    assert plan(its.vcpus, its.zappers, its.pages, its.tlb_entries).vcpus == 512
 
 
 @pytest.mark.parametrize(
@@ -157,6 +143,13 @@ def scenario(**changes: Any) -> Scenario:
     return Scenario(**{"name": "x", "orderings": ("spec",), "vcpus": 1, "zappers": 1, **changes})
 
 
+# What a key wants beside it.
+BESIDE: dict[str, dict[str, Any]] = {
+    "epf_threshold": {"flow": "zero_step"}, "hp_lock_timeout": {"flow": "zero_step"},
+    "batch": {"flow": "batch", "pages": 1_024, "tlb_entries": 1_024},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("key", "least", "most", "step"),
     [
@@ -164,29 +157,17 @@ def scenario(**changes: Any) -> Scenario:
         ("tick_us", 0, 1_000_000, 1), ("storm_us", 0, 1_000_000, 1), ("gap", 0, 1_000_000_000, 1),
         ("shootdowns", 0, 1_125_899_906_842_624, 1), ("seed", 0, 9_223_372_036_854_775_807, 1),
         ("duration_s", 0.001, 604_800.0, 0.001), ("warmup_s", 0.0, 3_600.0, 0.001),
-        ("watchdog_s", 0.001, 3_600.0, 0.001), ("rate", 0.0, 10_000_000.0, 0.001),
+        ("watchdog_s", 0.001, 3_600.0, 0.001), ("rate", 0.0, 10_000_000.0, 0.001), ("tlb_entries", 1, 4_096, 1),
+        ("epf_threshold", 0, 1_000_000, 1), ("hp_lock_timeout", 0, 1_000_000, 1), ("batch", 1, 512, 1),
     ],
 )  # fmt: skip
 def test_both_ends_of_a_range_hold_and_nothing_beyond(key: str, least: Any, most: Any, step: Any) -> None:
-    assert [getattr(scenario(**{key: end}), key) for end in (least, most)] == [least, most]
+    beside = BESIDE.get(key, {})
+
+    assert [getattr(scenario(**beside, **{key: end}), key) for end in (least, most)] == [least, most]
     for beyond in (least - step, most + step):
         with pytest.raises(ValidationError):
-            scenario(**{key: beyond})
-
-
-@pytest.mark.parametrize(
-    ("key", "most", "beside"),
-    [
-        ("epf_threshold", 1_000_000, {"flow": "zero_step"}),
-        ("hp_lock_timeout", 1_000_000, {"flow": "zero_step"}),
-        ("batch", 512, {"flow": "batch", "pages": 1024, "tlb_entries": 1024}),
-        ("tlb_entries", 4096, {}),
-    ],
-)
-def test_a_range_of_a_part_ends_there(key: str, most: int, beside: dict[str, Any]) -> None:
-    assert getattr(scenario(**beside, **{key: most}), key) == most
-    with pytest.raises(ValidationError):
-        scenario(**beside, **{key: most + 1})
+            scenario(**beside, **{key: beyond})
 
 
 def test_what_no_file_says_is_this() -> None:

@@ -59,9 +59,13 @@ def a_bench(
 
 
 def with_races(bench: Bench, which: Callable[[Race], bool] = lambda race: True, **changes: Any) -> Bench:
-    """The bench in which these races, or all, are changed."""
-    races = (race.model_copy(update=changes) if which(race) else race for race in bench.rounds)
-    return bench.model_copy(update={"rounds": tuple(races)})
+    """The bench in which these races, or all, are changed; a change may be what it is by the race."""
+
+    def changed(race: Race) -> Race:
+        made = {key: change(race) if callable(change) else change for key, change in changes.items()}
+        return race.model_copy(update=made)
+
+    return bench.model_copy(update={"rounds": tuple(changed(race) if which(race) else race for race in bench.rounds)})
 
 
 def noisy(ratios: dict[str, float], noise: float = 0.05, seed: int = 1) -> Value:

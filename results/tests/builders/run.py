@@ -1,5 +1,6 @@
 """What the tests of this room start from: a run and a result as they stand in result.json, and a machine's words."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,10 @@ def of_an_earlier_version(run: dict[str, Any]) -> dict[str, Any]:
 
 def a_result(*runs: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A result of these runs, without caveats."""
-    result = {"schema": "tdx-stress/result/1", "host": HOST, "scenario": SCENARIO, "caveats": [], "runs": list(runs)}
+    result: dict[str, Any] = {
+        "schema": "tdx-stress/result/1", "version": "0.1.0", "commit": None, "started": "2026-11-22T14:41:49Z",
+        "seed": 1, "host": HOST, "scenario": SCENARIO, "caveats": [], "runs": list(runs),
+    }  # fmt: skip
     return result | changes
 
 
@@ -136,13 +140,17 @@ class Machine:
         self.lay: Layout = plan(vcpus, zappers, pages, 64)
         self.words: NDArray[np.int64] = np.zeros(self.lay.total_words, dtype=np.int64)
 
-    def vcpu(self, index: int, offset: int, more: int) -> None:
-        """Add to a counter of a vCPU's head."""
-        self.words[vcpu_actor(self.lay, index).tally + offset] += more
+    def vcpu(self, index: int, more: Mapping[int, int]) -> None:
+        """Add to counters of a vCPU's head, by their offsets."""
+        self._add(vcpu_actor(self.lay, index).tally, more)
 
-    def zapper(self, index: int, offset: int, more: int) -> None:
-        """Add to a counter of a zapper's head."""
-        self.words[zapper_actor(self.lay, index).tally + offset] += more
+    def zapper(self, index: int, more: Mapping[int, int]) -> None:
+        """Add to counters of a zapper's head."""
+        self._add(zapper_actor(self.lay, index).tally, more)
+
+    def _add(self, start: int, more: Mapping[int, int]) -> None:
+        for offset, count in more.items():
+            self.words[start + offset] += count
 
     def record(self, name: str, *values_ns: int, index: int = 0) -> None:
         """Count durations in a histogram of a zapper or a vCPU, whichever has one of this name."""

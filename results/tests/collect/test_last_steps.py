@@ -1,4 +1,3 @@
-import itertools
 import json
 from typing import Any
 
@@ -90,13 +89,6 @@ def test_the_failure_is_a_moment_at_its_time() -> None:
     (moment,) = [one for one in trace(a_race())["traceEvents"] if one["ph"] == "i"]
 
     assert (moment["name"], moment["ts"], moment["args"]["grade"]) == ("tracking_not_done", 0.62, "forbidden")
-
-
-def test_slices_of_a_track_nest_strictly() -> None:
-    for first, second in itertools.combinations(slices(trace(a_race())), 2):
-        if first["tid"] == second["tid"]:
-            (a, b), (c, d) = ((round(s["ts"] * 1000), round((s["ts"] + s["dur"]) * 1000)) for s in (first, second))
-            assert b <= c or d <= a or a <= c <= d <= b or c <= a <= b <= d
 
 
 def test_a_step_is_no_longer_than_the_time_since_the_step_before() -> None:

@@ -12,8 +12,8 @@ from results.tests.builders.run import Machine
 def test_rates_are_of_the_time_between_the_snapshots():
     machine = Machine()
     before = replace(machine.snapshot(), at_ns=1_000_000_000)
-    machine.zapper(0, SHOOTDOWNS, 10)
-    machine.vcpu(1, READS, 4000)
+    machine.zapper(0, {SHOOTDOWNS: 10})
+    machine.vcpu(1, {READS: 4000})
     live = live_view("v18", before, replace(machine.snapshot(), at_ns=3_000_000_000), safe=True, left_s=4.4)
 
     assert (live.shootdowns, live.shootdowns_per_s, live.reads_per_s, live.left) == (10, 5.0, 2000.0, "4 s")
@@ -33,7 +33,7 @@ def test_percentiles_are_of_what_is_new_and_met_a_vcpu():
 def test_outcomes_that_matter_are_shown_and_others_only_when_seen():
     machine = Machine()
     before = machine.snapshot()
-    machine.vcpu(0, OUTCOME_COUNTS + Outcome.not_blocked, 3)
+    machine.vcpu(0, {OUTCOME_COUNTS + Outcome.not_blocked: 3})
     live = live_view("v18", before, machine.snapshot(), safe=True)
 
     assert live.outcomes["not_blocked"] == 3

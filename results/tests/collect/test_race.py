@@ -46,11 +46,10 @@ def entry(run: dict, name: str) -> dict:
 def test_a_snapshot_is_a_copy_of_counters_and_histograms_summed_over_actors():
     machine = Machine(vcpus=3, zappers=2)
     before = machine.snapshot()
-    machine.zapper(0, SHOOTDOWNS, 7)
-    machine.zapper(1, SHOOTDOWNS, 5)
-    machine.vcpu(0, READS, 100)
-    machine.vcpu(2, READS, 10)
-    machine.vcpu(2, ENTRIES, 1)
+    machine.zapper(0, {SHOOTDOWNS: 7})
+    machine.zapper(1, {SHOOTDOWNS: 5})
+    machine.vcpu(0, {READS: 100})
+    machine.vcpu(2, {READS: 10, ENTRIES: 1})
     machine.record("track", 50, index=0)
     machine.record("track", 50, 60, index=1)
     now = machine.snapshot()
@@ -104,10 +103,8 @@ ENTRY: dict[str, tuple[Outcome, dict[int, int], dict[int, int], dict[int, int], 
 @pytest.mark.parametrize(("outcome", "of_zapper", "of_vcpu", "of_pages", "says"), ENTRY.values(), ids=ENTRY)
 def test_an_outcome_has_the_shootdowns_that_showed_it(outcome, of_zapper, of_vcpu, of_pages, says):
     machine = Machine()
-    for word, count in of_zapper.items():
-        machine.zapper(0, word, count)
-    for word, count in of_vcpu.items():
-        machine.vcpu(0, word, count)
+    machine.zapper(0, of_zapper)
+    machine.vcpu(0, of_vcpu)
     for page, flags in of_pages.items():
         machine.words[machine.lay.page_flags + page] = flags
     run = recorded(machine).json
@@ -130,7 +127,7 @@ def test_every_outcome_that_the_flow_declares_stands_in_the_record_even_at_zero(
 
 def test_references_that_nobody_gave_back_and_a_standstill_are_outcomes_of_no_shootdown():
     machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 10)
+    machine.zapper(0, {SHOOTDOWNS: 10})
     run = recorded(machine, references_left=2, ending="hung", notes=("no progress for 5 s: zapper 0",)).json
     found = entry(run, "refcount_broken")
 
@@ -141,17 +138,14 @@ def test_references_that_nobody_gave_back_and_a_standstill_are_outcomes_of_no_sh
 
 def test_latency_and_throughput_leave_the_warm_up_out_and_evidence_does_not():
     machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 100)
-    machine.zapper(0, SHOOTDOWNS_MET, 90)
-    machine.zapper(0, OUTCOME_COUNTS + Outcome.tracking_not_done, 1)
-    machine.zapper(0, OUTCOME_SHOOTDOWNS + Outcome.tracking_not_done, 1)
-    machine.vcpu(0, READS, 1000)
+    bad = Outcome.tracking_not_done
+    machine.zapper(0, {SHOOTDOWNS: 100, SHOOTDOWNS_MET: 90, OUTCOME_COUNTS + bad: 1, OUTCOME_SHOOTDOWNS + bad: 1})
+    machine.vcpu(0, {READS: 1000})
     machine.record("shootdown", *[5000] * 100)
     machine.record("shootdown_met", *[5000] * 90)
     warm = machine.snapshot()
-    machine.zapper(0, SHOOTDOWNS, 50)
-    machine.zapper(0, SHOOTDOWNS_MET, 30)
-    machine.vcpu(0, READS, 500)
+    machine.zapper(0, {SHOOTDOWNS: 50, SHOOTDOWNS_MET: 30})
+    machine.vcpu(0, {READS: 500})
     machine.record("shootdown", *[200] * 30, *[80] * 20)
     machine.record("shootdown_met", *[200] * 30)
     run = recorded(machine, warm, seconds=2.0).json
@@ -169,7 +163,7 @@ def test_latency_and_throughput_leave_the_warm_up_out_and_evidence_does_not():
 
 def test_a_race_that_ended_in_its_warm_up_has_evidence_and_no_measurement():
     machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 3)
+    machine.zapper(0, {SHOOTDOWNS: 3})
     machine.record("shootdown", 700, 700, 700)
     facts = RunFacts("v18", "A title", "safe", ending="crashed", notes=("vcpu 0 was killed",), seconds=1.5)
     run = run_record(facts, None, machine.snapshot(), Series()).json
@@ -183,11 +177,10 @@ def test_statuses_are_counted_in_all_and_by_seamcall():
     machine = Machine()
     track = STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES
     enter = STATUS_COUNTS + Leaf.TDH_VP_ENTER * STATUSES
-    machine.zapper(0, track + Status.SUCCESS, 10)
-    machine.zapper(0, track + Status.BUSY_TD_EPOCH, 2)
-    machine.vcpu(0, enter + Status.SUCCESS, 30)
-    machine.vcpu(1, enter + Status.BUSY_TD_EPOCH, 3)
-    machine.zapper(0, STATUS_COUNTS + Leaf.TDH_MEM_PAGE_REMOVE * STATUSES + Status.BUSY_RCX, 4)
+    machine.zapper(0, {track + Status.SUCCESS: 10, track + Status.BUSY_TD_EPOCH: 2})
+    machine.vcpu(0, {enter + Status.SUCCESS: 30})
+    machine.vcpu(1, {enter + Status.BUSY_TD_EPOCH: 3})
+    machine.zapper(0, {STATUS_COUNTS + Leaf.TDH_MEM_PAGE_REMOVE * STATUSES + Status.BUSY_RCX: 4})
     run = recorded(machine).json
 
     assert (run["status"]["SUCCESS"], run["status"]["OPERAND_BUSY|TD_EPOCH"], run["status"]["OTHER"]) == (40, 5, 0)
@@ -197,8 +190,7 @@ def test_statuses_are_counted_in_all_and_by_seamcall():
 
 def test_a_status_in_a_slot_that_nobody_declared_is_unknown():
     machine = Machine()
-    machine.zapper(0, SHOOTDOWNS, 10)
-    machine.zapper(0, STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES + 14, 1)
+    machine.zapper(0, {SHOOTDOWNS: 10, STATUS_COUNTS + Leaf.TDH_MEM_TRACK * STATUSES + 14: 1})
     run = recorded(machine).json
 
     assert run["seamcalls"]["TDH.MEM.TRACK"]["UNDECLARED_14"] == 1
@@ -209,11 +201,10 @@ def test_a_status_in_a_slot_that_nobody_declared_is_unknown():
 def test_failed_tries_of_all_actors_come_together_by_lock_seamcall_and_holder():
     machine = Machine(vcpus=2, zappers=2)
     failed = ModuleLock.TREE * LEAVES + Leaf.TDH_MEM_PAGE_REMOVE
-    machine.zapper(0, CONTENTION + failed * COLUMNS + Leaf.TDH_MEM_RANGE_BLOCK, 2)
-    machine.zapper(1, CONTENTION + failed * COLUMNS + GONE, 5)
+    machine.zapper(0, {CONTENTION + failed * COLUMNS + Leaf.TDH_MEM_RANGE_BLOCK: 2})
+    machine.zapper(1, {CONTENTION + failed * COLUMNS + GONE: 5})
     for zapper, waits in enumerate(([1, 3, 3, 1210, 1210], [3, 4, 2, 222, 100])):
-        for place, value in enumerate(waits):
-            machine.zapper(zapper, WAITING + failed * WAIT_FIELDS + place, value)
+        machine.zapper(zapper, dict(enumerate(waits, start=WAITING + failed * WAIT_FIELDS)))
 
     assert recorded(machine).json["lock_contention"] == [
         {
@@ -227,15 +218,10 @@ def test_failed_tries_of_all_actors_come_together_by_lock_seamcall_and_holder():
 
 def test_ages_retries_and_bugs_are_summed_over_actors():
     machine = Machine(vcpus=2, zappers=2)
-    machine.zapper(0, SHOOTDOWNS, 10)
-    machine.vcpu(0, AGES, 5)
-    machine.vcpu(1, AGES, 6)
-    machine.vcpu(1, AGES + 15, 1)
-    machine.zapper(0, TRACK_RETRIES, 3)
-    machine.zapper(1, TRACK_RETRIES, 2)
-    machine.zapper(0, TRACK_RETRIES_MAX, 3)
-    machine.zapper(1, TRACK_RETRIES_MAX, 2)
-    machine.zapper(1, BUG_ON, 1)
+    machine.vcpu(0, {AGES: 5})
+    machine.vcpu(1, {AGES: 6, AGES + 15: 1})
+    machine.zapper(0, {SHOOTDOWNS: 10, TRACK_RETRIES: 3, TRACK_RETRIES_MAX: 3})
+    machine.zapper(1, {TRACK_RETRIES: 2, TRACK_RETRIES_MAX: 2, BUG_ON: 1})
     run = recorded(machine).json
 
     assert (run["stale_age_epochs"]["0"], run["stale_age_epochs"]["1"], run["stale_age_epochs"]["15"]) == (11, 0, 1)
@@ -277,8 +263,8 @@ def test_arrays_stand_under_the_name_of_their_ordering():
 def test_a_series_keeps_time_and_counters():
     machine, series = Machine(), Series()
     series.append(machine.snapshot())
-    machine.zapper(0, SHOOTDOWNS, 5)
-    machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 2)
+    machine.zapper(0, {SHOOTDOWNS: 5})
+    machine.vcpu(0, {OUTCOME_COUNTS + Outcome.stale_in_window: 2})
     series.append(machine.snapshot())
     arrays = series.arrays()
 
@@ -294,16 +280,16 @@ def test_a_long_series_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch):
     machine, series = Machine(), Series()
     for _ in range(50):
         series.append(machine.snapshot())
-        machine.zapper(0, SHOOTDOWNS, 1)
+        machine.zapper(0, {SHOOTDOWNS: 1})
 
     assert series.arrays()["shootdowns"].tolist() == [0, 8, 16, 24, 32, 40, 48]
 
 
 def test_the_share_of_time_outside_the_guest_is_the_mean_over_vcpus_of_the_measured_time():
     machine = Machine()
-    machine.vcpu(0, OUT_OF_GUEST_NS, 5_000_000_000)
+    machine.vcpu(0, {OUT_OF_GUEST_NS: 5_000_000_000})
     warm = machine.snapshot()
-    machine.vcpu(0, OUT_OF_GUEST_NS, 1_000_000_000)
+    machine.vcpu(0, {OUT_OF_GUEST_NS: 1_000_000_000})
 
     # One second of one vCPU, of two seconds of two.
     assert recorded(machine, warm).json["out_of_guest_share"] == 0.25

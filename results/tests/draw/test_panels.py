@@ -1,5 +1,7 @@
 """Panels draw what the counts say, and say so where there is nothing."""
 
+from collections.abc import Sequence
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,6 +25,20 @@ def shown(*names: str, values: tuple[int, ...] = tuple(range(1, 201))) -> Shown:
 
 def axes() -> Axes:
     return Figure().add_subplot()
+
+
+def series(name: str, stale: Sequence[int], times: Sequence[float]) -> dict[str, Any]:
+    """How many reads were stale in their window by these seconds."""
+    events = np.zeros((len(stale), len(Outcome)), dtype=np.int64)
+    events[:, Outcome.stale_in_window] = stale
+    return {f"{name}/series/time_s": np.array(times), f"{name}/series/outcomes": events}
+
+
+def strips(*runs: dict[str, Any], **arrays: Any) -> dict[Outcome, Axes]:
+    """A panel for each stale outcome of these runs."""
+    panels = {outcome: axes() for outcome in STALE}
+    stale_over_time([*panels.values()], Shown([*runs], styles([*runs]), arrays))
+    return panels
 
 
 def test_the_share_of_shootdowns_done_by_a_time_ends_at_one():
@@ -78,25 +94,17 @@ def test_nothing_measured_is_said(panel: object):
 
 
 def test_a_rate_does_not_fall_at_the_sample_that_ends_the_race():
-    run = a_run("v18")
-    events = np.zeros((5, len(Outcome)), dtype=np.int64)
-    events[:, Outcome.stale_in_window] = [0, 10, 20, 30, 30]
-    arrays = {"v18/series/time_s": np.array([0.0, 1.0, 2.0, 3.0, 3.01]), "v18/series/outcomes": events}
-    panels = [axes() for _ in STALE]
-    stale_over_time(panels, Shown([run], styles([run]), arrays))
+    panels = strips(a_run("v18"), **series("v18", [0, 10, 20, 30, 30], [0.0, 1.0, 2.0, 3.0, 3.01]))
 
-    (line,) = panels[STALE.index(Outcome.stale_in_window)].lines
+    (line,) = panels[Outcome.stale_in_window].lines
     assert np.asarray(line.get_xydata()).tolist() == [[0.5, 10], [1.5, 10], [2.5, 10]]
 
 
 @pytest.mark.parametrize("lost", ["v18/series/time_s", "v18/series/outcomes"])
 def test_a_result_that_lost_times_or_events_has_no_rates(lost: str):
-    run = a_run("v18", seen={"stale_in_window": 7})
-    events = np.zeros((3, len(Outcome)), dtype=np.int64)
-    arrays = {"v18/series/time_s": np.array([0.0, 1.0, 2.0]), "v18/series/outcomes": events}
+    arrays = series("v18", [0, 0, 0], [0.0, 1.0, 2.0])
     del arrays[lost]
-    panels = [axes() for _ in STALE]
-    stale_over_time(panels, Shown([run], styles([run]), arrays))
+    panels = [*strips(a_run("v18", seen={"stale_in_window": 7}), **arrays).values()]
 
     assert [len(ax.lines) for ax in panels] == [0] * len(STALE)
     assert "too short a time for a rate" in [text.get_text() for text in panels[0].texts]
@@ -104,13 +112,9 @@ def test_a_result_that_lost_times_or_events_has_no_rates(lost: str):
 
 def test_a_strip_says_how_many_of_its_events_stand_in_no_curve():
     runs = [a_run(name, seen={"stale_in_window": events}) for name, events in (("spec", 3), ("v18", 80))]
-    events = np.zeros((3, len(Outcome)), dtype=np.int64)
-    events[:, Outcome.stale_in_window] = [0, 1, 3]
-    arrays = {"spec/series/time_s": np.array([0.0, 1.0, 2.0]), "spec/series/outcomes": events}
-    panels = [axes() for _ in STALE]
-    stale_over_time(panels, Shown(runs, styles(runs), arrays))
+    panels = strips(*runs, **series("spec", [0, 1, 3], [0.0, 1.0, 2.0]))
 
-    assert panels[STALE.index(Outcome.stale_in_window)].get_title() == (
+    assert panels[Outcome.stale_in_window].get_title() == (
         "stale_in_window: acceptable, 83 in all, 80 of them in too short a time for a rate"
     )
 
@@ -125,23 +129,17 @@ def test_a_strip_says_how_many_of_its_events_stand_in_no_curve():
     ],
 )
 def test_a_strip_without_its_outcome_says_of_how_many_or_what_was_worse(seen: dict[str, int], met: int, said: str):
-    run = a_run("v18", seen, met={"kicks": met, "shootdowns": met})
-    panels = [axes() for _ in STALE]
-    stale_over_time(panels, Shown([run], styles([run]), {}))
+    panels = strips(a_run("v18", seen, met={"kicks": met, "shootdowns": met}))
 
-    assert panels[STALE.index(Outcome.stale_after_done)].texts[0].get_text() == said
+    assert panels[Outcome.stale_after_done].texts[0].get_text() == said
 
 
 def test_the_axis_of_time_has_ticks_to_its_end():
-    run = a_run("v18")
-    events = np.ones((6, len(Outcome)), dtype=np.int64).cumsum(axis=0)
-    arrays = {"v18/series/time_s": np.array([0.0, 1.0, 2.0, 3.0, 4.8, 5.6]), "v18/series/outcomes": events}
-    panels = [axes() for _ in STALE]
-    stale_over_time(panels, Shown([run], styles([run]), arrays))
+    [*_, last] = strips(a_run("v18"), **series("v18", range(6), [0.0, 1.0, 2.0, 3.0, 4.8, 5.6])).values()
 
-    assert panels[-1].get_xlim()[1] == pytest.approx(1.02 * 5.2)  # the last rate is of the middle of 4.8 to 5.6 s
-    assert panels[-1].get_xticks().tolist() == [0, 1, 2, 3, 4, 5]
-    assert panels[-1].get_xticklabels()[-1].get_horizontalalignment() == "right"  # not into the next panel
+    assert last.get_xlim()[1] == pytest.approx(1.02 * 5.2)  # the last rate is of the middle of 4.8 to 5.6 s
+    assert last.get_xticks().tolist() == [0, 1, 2, 3, 4, 5]
+    assert last.get_xticklabels()[-1].get_horizontalalignment() == "right"  # not into the next panel
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")

@@ -57,11 +57,10 @@ def raced(name: str, place: int, samples: int = 400, seconds: float = 2.0) -> Ru
                 phase, *(int(value) for value in (100 + 50 * place) * random.lognormal(0, 0.5, samples // 5))
             )
         machine.record("shootdown", *[60] * (samples // 4))
-        machine.zapper(0, SHOOTDOWNS, samples // 4)
-        machine.zapper(0, SHOOTDOWNS_MET, samples // 5)
-        machine.vcpu(0, ENTRIES, 10)
-        machine.vcpu(0, OUTCOME_COUNTS + Outcome.stale_in_window, 100 * (place + 1) + step)
-        machine.vcpu(0, AGES + step % 3, 50)
+        machine.zapper(0, {SHOOTDOWNS: samples // 4, SHOOTDOWNS_MET: samples // 5})
+        machine.vcpu(
+            0, {ENTRIES: 10, OUTCOME_COUNTS + Outcome.stale_in_window: 100 * (place + 1) + step, AGES + step % 3: 50}
+        )
         sample(step + 1)
     return recorded(machine, series=series, ordering=name, expect="safe" if place < 4 else ("tracking_not_done",))
 
@@ -161,7 +160,7 @@ def test_a_crash_before_the_first_shootdown_still_gives_both_pictures():
 
 def test_many_ages_share_bars():
     machine = Machine()
-    machine.vcpu(0, AGES + 9, 7)
+    machine.vcpu(0, {AGES + 9: 7})
     said = texts(drawn(stale_sheet, [recorded(machine)]))
 
     assert {"0", "1", "2", "3", "4-7", "8-14", "15+"} <= set(said)

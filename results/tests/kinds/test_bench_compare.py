@@ -1,32 +1,22 @@
 """Two results held against each other: benches by their rounds, runs by the one that each is."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from results.kinds.bench.compare import Rounds, compare_caveats, compared, read_rounds, unlike
 from results.kinds.bench.record import Bench, Comparison
 from results.tests.builders.bench import a_bench, noisy, with_races
+from results.tests.builders.kept import keep
 from results.tests.builders.run import a_result, a_run
 
 Keys = dict[str, object]
 TRACE = {"ns_of_entry": 20.0}
 
 
-def stored(path: Path, bench: Bench) -> Rounds:
-    path.mkdir()
-    (path / "bench.json").write_text(bench.json_text())
-    return read_rounds(path)
-
-
-def stored_run(path: Path, *runs: dict[str, object]) -> Rounds:
-    path.mkdir()
-    result = a_result(*runs, command=[], version="0.1.0", commit=None, seed=1, started="2024-01-30T00:00:00Z")
-    (path / "result.json").write_text(json.dumps(result))
-    np.savez_compressed(path / "raw.npz", nothing=np.zeros(1))
-    return read_rounds(path)
+def stored(path: Path, made: Bench | dict[str, object]) -> Rounds:
+    """The rounds of a bench or of a run."""
+    return read_rounds(keep(path, made))
 
 
 def of(comparisons: list[Comparison], figure: str, ordering: str = "v18") -> Comparison:
@@ -35,7 +25,7 @@ def of(comparisons: list[Comparison], figure: str, ordering: str = "v18") -> Com
 
 def test_a_bench_or_a_run_against_itself_differs_nowhere(tmp_path: Path):
     bench = stored(tmp_path / "a", a_bench(12, noisy({"B": 1.4})))
-    run = stored_run(tmp_path / "b", a_run(out_of_guest_share=0.1))
+    run = stored(tmp_path / "b", a_result(a_run(out_of_guest_share=0.1)))
 
     comparisons = compared(bench, bench)
     assert {c.finding for c in comparisons} == {"no_difference"}
@@ -68,8 +58,8 @@ def test_two_runs_have_the_interval_within_them(tmp_path: Path):
         name: {**slow, "ci95": {"p50": [990, 1010], "p90": [1190, 1210], "p99": [8000, 9900], "p999": None}}
         for name in slower["latency_ns"]
     }
-    before = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
-    after = stored_run(tmp_path / "b", slower)
+    before = stored(tmp_path / "a", a_result(a_run(out_of_guest_share=0.1)))
+    after = stored(tmp_path / "b", a_result(slower))
 
     p50 = of(compared(before, after), "p50_ns")
     assert p50.finding == "too_few"
@@ -77,7 +67,7 @@ def test_two_runs_have_the_interval_within_them(tmp_path: Path):
 
 
 def test_single_runs_are_a_caveat_a_traced_one_too_and_rounds_of_two_moments_another(tmp_path: Path):
-    run, traced = (stored_run(tmp_path / name, a_run(trace=trace)) for name, trace in (("a", None), ("c", TRACE)))
+    run, traced = (stored(tmp_path / name, a_result(a_run(trace=trace))) for name, trace in (("a", None), ("c", TRACE)))
     bench = stored(tmp_path / "b", a_bench(12, noisy({})))
 
     assert [c["id"] for c in compare_caveats(run, run)] == ["single_runs"]
@@ -129,7 +119,7 @@ def test_every_key_that_matters_has_to_be_the_same(tmp_path: Path, first: Keys, 
 
 
 def test_a_run_and_a_sweep_are_told_apart(tmp_path: Path):
-    run = stored_run(tmp_path / "a", a_run(out_of_guest_share=0.1))
+    run = stored(tmp_path / "a", a_result(a_run(out_of_guest_share=0.1)))
     sweep = stored(tmp_path / "b", a_bench(10, noisy({}), values=(1, 2)))
 
     assert unlike(run, sweep) == (
@@ -160,8 +150,9 @@ def test_benches_whose_races_met_nobody_are_not_comparable(tmp_path: Path):
 
 
 def test_a_changed_ordering_is_not_held_against_one_that_is_not(tmp_path: Path):
-    plain = stored_run(tmp_path / "a", a_run("spec"), a_run("v18"))
-    changed = stored_run(tmp_path / "b", a_run("spec", parameters={"faults": ["lost_kick"]}), a_run("v18"))
+    faulty = a_run("spec", parameters={"faults": ["lost_kick"]})
+    plain = stored(tmp_path / "a", a_result(a_run("spec"), a_run("v18")))
+    changed = stored(tmp_path / "b", a_result(faulty, a_run("v18")))
 
     assert unlike(plain, plain) == unlike(changed, changed) == ""
     assert unlike(plain, changed) == (

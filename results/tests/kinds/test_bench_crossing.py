@@ -69,58 +69,58 @@ def test_what_is_declared_is_told_of_the_whole_sweep():
     assert caveat["seen"] == "SEAMCALLs that take what was declared: track 0 to 10us"
 
 
-def test_orderings_that_change_places_cross_between_the_values_where_each_was_shown():
-    assert list(crossing_lines(swept([1.5, 1.3, None, 0.8, 0.6]))) == [
-        "v18 against spec, shootdown, p50 along costs.track: slower from 0 (1.50x, 1.35-1.65) to 500ns (1.30x, "
-        "1.17-1.43), faster from 2us (0.80x, 0.72-0.88) to 10us (0.60x, 0.54-0.66): they cross between 500ns and 2us.",
-        "v18 against spec, vCPU out of guest, p50 along costs.track: longer from 0 (4.50x, 4.05-4.95) to 10us (1.80x, "
-        "1.62-1.98): no crossing in what was swept, 0 to 10us.",
-    ]
+ALONG = "v18 against spec, shootdown, p50 along costs.track: "
+OF_VCPUS = "v18 against spec, vCPU out of guest, p50 along costs.track: "
+CHANGES = swept([1.5, 1.3, None, 0.8, 0.6])
+NOT_COMPARABLE = swept([0.5] * 5)
+WITHOUT_RATIOS = tuple(one.model_copy(update={"ratio": None}) for one in NOT_COMPARABLE.comparisons)
+# By what is shown: a bench, and the lines that it says; of some their ends.
+CROSSINGS: dict[str, tuple[Bench, list[str]]] = {
+    "orderings that change places cross between the values where each was shown": (
+        CHANGES,
+        [
+            f"{ALONG}slower from 0 (1.50x, 1.35-1.65) to 500ns (1.30x, 1.17-1.43), faster from 2us (0.80x, 0.72-0.88) "
+            "to 10us (0.60x, 0.54-0.66): they cross between 500ns and 2us.",
+            f"{OF_VCPUS}longer from 0 (4.50x, 4.05-4.95) to 10us (1.80x, 1.62-1.98): no crossing in what was swept, 0 "
+            "to 10us.",
+        ],
+    ),
+    "values stand in the order of their size whatever was typed": (
+        swept([0.5, 1.25, 2.0], values=("10us", "2us", "500ns")),
+        [
+            "along costs.track: slower from 500ns (2.00x, 1.80-2.20) to 2us (1.25x, 1.12-1.38), faster at 10us (0.50x, "
+            "0.45-0.55): they cross between 2us and 10us.",
+            "",
+        ],
+    ),
+    "they may cross more than once": (
+        swept([1.5, 0.5, 1.5, None, 0.5]),
+        [": they cross between 0 and 500ns and between 500ns and 1us and between 1us and 10us.", ""],
+    ),
+    "what was shown nowhere is said": (
+        swept([None] * 5), [f"{its}no difference shown from 0 to 10us." for its in (ALONG, OF_VCPUS)],
+    ),
+    "along anything but a cost only a crossing is worth a line": (swept([1.5, 1.4], values=(1, 2), key="vcpus"), []),
+    "and has one": (swept([1.5, 0.5], values=(1, 2), key="vcpus"), [": they cross between 1 and 2."]),
+    "nobody crosses along words": (swept([0.5, 1.5], values=("word", "signal"), key="kick_by"), []),
+    "without a sweep": (found(a_bench(12, noisy({}))), []),
+    "or where nothing is comparable": (NOT_COMPARABLE.model_copy(update={"comparisons": WITHOUT_RATIOS}), []),
+}  # fmt: skip
 
 
-def test_values_stand_in_the_order_of_their_size_whatever_was_typed():
-    [line, _] = crossing_lines(swept([0.5, 1.25, 2.0], values=("10us", "2us", "500ns")))
+@pytest.mark.parametrize(("bench", "ends"), CROSSINGS.values(), ids=CROSSINGS)
+def test_a_line_says_where_orderings_change_places(bench: Bench, ends: list[str]):
+    lines = list(crossing_lines(bench))
 
-    assert line.endswith(
-        "along costs.track: slower from 500ns (2.00x, 1.80-2.20) to 2us (1.25x, 1.12-1.38), faster at 10us (0.50x, "
-        "0.45-0.55): they cross between 2us and 10us."
-    )
-
-
-def test_they_may_cross_more_than_once():
-    [line, _] = crossing_lines(swept([1.5, 0.5, 1.5, None, 0.5]))
-
-    assert line.endswith(": they cross between 0 and 500ns and between 500ns and 1us and between 1us and 10us.")
-
-
-def test_along_anything_but_a_cost_only_a_crossing_is_worth_a_line():
-    assert list(crossing_lines(swept([1.5, 1.4], values=(1, 2), key="vcpus"))) == []
-    [line] = crossing_lines(swept([1.5, 0.5], values=(1, 2), key="vcpus"))
-    assert line.endswith(": they cross between 1 and 2.")
-
-
-def test_what_was_shown_nowhere_is_said():
-    [line, _] = crossing_lines(swept([None] * 5))
-
-    assert line == "v18 against spec, shootdown, p50 along costs.track: no difference shown from 0 to 10us."
-
-
-def test_nobody_crosses_along_words_without_a_sweep_or_where_nothing_is_comparable():
-    incomparable = swept([0.5] * 5)
-    without = [one.model_copy(update={"ratio": None}) for one in incomparable.comparisons]
-
-    assert list(crossing_lines(swept([0.5, 1.5], values=("word", "signal"), key="kick_by"))) == []
-    assert list(crossing_lines(found(a_bench(12, noisy({}))))) == []
-    assert list(crossing_lines(incomparable.model_copy(update={"comparisons": tuple(without)}))) == []
+    assert [line[-len(end) :] if end else "" for line, end in zip(lines, ends, strict=True)] == ends
 
 
 def test_the_screen_and_the_page_say_it_and_columns_are_the_values():
-    bench = swept([1.5, 1.3, None, 0.8, 0.6])
-    lines = [str(line) for line in bench_screen(bench)]
+    lines = [str(line) for line in bench_screen(CHANGES)]
 
-    assert lines[lines.index(next(crossing_lines(bench))) - 1] == ""
-    assert list(crossing_lines(bench)) == list(bench_page(bench, defaultdict(dict)).answer[-2:])
-    assert growth_table(bench, ["p50_ns"]).head == ("medians of the rounds, by costs.track", "ordering", *COSTS)
+    assert lines[lines.index(next(crossing_lines(CHANGES))) - 1] == ""
+    assert list(crossing_lines(CHANGES)) == list(bench_page(CHANGES, defaultdict(dict)).answer[-2:])
+    assert growth_table(CHANGES, ["p50_ns"]).head == ("medians of the rounds, by costs.track", "ordering", *COSTS)
 
 
 def test_an_axis_of_durations_names_its_unit_and_has_room_for_nothing_where_there_is_a_zero():
@@ -137,9 +137,8 @@ def test_an_axis_of_durations_names_its_unit_and_has_room_for_nothing_where_ther
 
 
 def test_a_curve_of_medians_says_what_the_ratios_within_rounds_are() -> None:
-    bench = swept([1.5, 1.3, None, 0.8, 0.6])
     ax = Figure().subplots()
-    scaling_curves(ax, bench, BY_ID["p50_ns"], arm_styles(bench))
+    scaling_curves(ax, CHANGES, BY_ID["p50_ns"], arm_styles(CHANGES))
 
     assert (
         ax.texts[-1].get_text()

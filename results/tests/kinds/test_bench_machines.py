@@ -10,7 +10,8 @@ from results.kinds.bench.findings import bench_caveats, found
 from results.kinds.bench.pictures import bench_pictures
 from results.kinds.bench.record import Bench, Comparison
 from results.kinds.bench.tables import along_machines, bench_screen, parts
-from results.tests.builders.bench import Value, a_bench, noisy
+from results.tests.builders.bench import Value, a_bench, noisy, with_races
+from results.tests.builders.kept import keep
 from results.tests.views import printed
 
 ONE, TWO = "1a2b3c4d", "5e6f7081"
@@ -19,9 +20,9 @@ ONE, TWO = "1a2b3c4d", "5e6f7081"
 def of_two(rounds: int, value: Value, values: tuple[int, ...] = ()) -> Bench:
     """Every other round on the second machine, which takes 100 times as long for all."""
     bench = a_bench(rounds, lambda arm, point, n: (value(arm, point, n) or 0) * (1 if n % 2 else 100), values=values)
-    races = [race.model_copy(update={"machine": ONE if race.round % 2 else TWO}) for race in bench.rounds]
     hosts = {name: {**bench.host, "id": name} for name in (ONE, TWO)}
-    return bench.model_copy(update={"rounds": tuple(races), "hosts": hosts})
+    bench = with_races(bench, machine=lambda race: ONE if race.round % 2 else TWO)
+    return bench.model_copy(update={"hosts": hosts})
 
 
 def p50(bench: Bench, point: str = "") -> Comparison:
@@ -82,11 +83,8 @@ def test_growth_along_a_sweep_is_of_each_machine_alone():
 def test_two_results_are_compared_on_the_machines_that_both_have(tmp_path: Path):
     both, alone = of_two(24, noisy({})), a_bench(12, noisy({"B": 1.5}))
     alone = alone.model_copy(update={"host": {**alone.host, "id": ONE}})
-    for name, bench in (("both", both), ("alone", alone)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "bench.json").write_text(bench.json_text())
 
-    made = compared(*read_both(tmp_path / "both", tmp_path / "alone"))
+    made = compared(*read_both(keep(tmp_path / "both", both), keep(tmp_path / "alone", alone)))
 
     assert {one.point for one in made} == {f"machine={ONE}"}
     (v18,) = (one for one in made if (one.figure, one.ordering) == ("p50_ns", "v18"))

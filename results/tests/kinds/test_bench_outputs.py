@@ -132,15 +132,12 @@ def test_where_nothing_is_comparable_nothing_is_said_to_be_alike() -> None:
 
 
 def test_figures_of_too_few_rounds_say_of_how_many() -> None:
-    bench = a_bench(12, noisy({}))
-    races = [
-        race.model_copy(update={"figures": {**race.figures, "p99_ns": None if race.round < 4 else 500.0}})
-        for race in bench.rounds
-    ]
-
-    assert "v18, measured in too few rounds: shootdown, p99 (9 of 10)." in shown(
-        found(bench.model_copy(update={"rounds": tuple(races)}))
+    bench = with_races(
+        a_bench(12, noisy({})),
+        figures=lambda race: race.figures | {"p99_ns": None if race.round < 4 else 500.0},
     )
+
+    assert "v18, measured in too few rounds: shootdown, p99 (9 of 10)." in shown(found(bench))
 
 
 def test_a_picture_of_ratios_says_of_each_arm_without_one_why() -> None:

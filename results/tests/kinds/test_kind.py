@@ -13,20 +13,18 @@ from results.history import History
 from results.kinds.kind import BY_NAME, Kind, json_schemas, kind_in
 from results.store import StoreError
 from results.tests import views
+from results.tests.builders.kept import keep
 from results.tests.views import DOCUMENTS
 
 
-def keep(directory: Path, name: str, changed: Any = None) -> Kind:
-    """A directory with the file of this kind, and nothing made of it; its kind."""
-    directory.mkdir(exist_ok=True)
-    text = views.a_spread_bench().json_text() if name == "bench" else json.dumps(changed or DOCUMENTS[name])
-    (directory / BY_NAME[name].file).write_text(text)
-    return kind_in(directory)
+def kept(directory: Path, name: str) -> Kind:
+    """The kind of a directory in which the file of this one stands, and nothing that is made of it."""
+    return kind_in(keep(directory, views.a_spread_bench() if name == "bench" else DOCUMENTS[name]))
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_result_is_of_the_kind_whose_file_is_there_and_has_every_face(tmp_path: Path, name: str) -> None:
-    kind = keep(tmp_path, name)
+    kind = kept(tmp_path, name)
     found = kind.read(tmp_path)
 
     assert kind.name == name
@@ -44,14 +42,14 @@ def test_a_result_is_of_the_kind_whose_file_is_there_and_has_every_face(tmp_path
     ],
 )  # fmt: skip
 def test_a_document_comes_to_the_exit_code_of_its_verb(tmp_path: Path, name: str, code: int) -> None:
-    kind = keep(tmp_path, name)
+    kind = kept(tmp_path, name)
 
     assert kind.exit_code(kind.read(tmp_path)) == code
 
 
 @pytest.mark.parametrize(("name", "stem"), [("orders", "atlas"), ("faults", "matrix")])
 def test_a_map_is_drawn_again_from_the_document_alone(tmp_path: Path, name: str, stem: str) -> None:
-    kind = keep(tmp_path, name)
+    kind = kept(tmp_path, name)
 
     assert kind.draw(tmp_path, kind.read(tmp_path)) == ""
     assert {path.name for path in tmp_path.iterdir()} == {f"{stem}.json", f"{stem}.png", f"{stem}.svg"}
@@ -64,25 +62,30 @@ def places(its: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ..
         yield from places(value, (*path, key))
 
 
-def damaged(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The document with one field that is gone, of another kind, or odd; of entries that are alike only one."""
+def damaged(document: dict[str, Any]) -> Iterator[str]:
+    """What is another in the document at this moment: one field that is gone, of another kind, or odd; of entries that
+    are alike only one.
+    """
     odd: tuple[Any, ...] = (..., "x", 7, 0, [], {})
     kinds = {(*("*" if isinstance(key, int) else key for key in path), type(it)): path for path, it in places(document)}
     for path in kinds.values():
+        inner = reduce(getitem, path[:-1], document)
+        whole = inner.copy()
         for value in odd:
-            made = json.loads(json.dumps(document))
-            inner = reduce(getitem, path[:-1], made)
             inner[path[-1]] = value
             if value is ...:
                 del inner[path[-1]]
-            yield f"{path} {value}", made
+            yield f"{path} {value}"
+            inner.clear()
+            inner.extend(whole) if isinstance(inner, list) else inner.update(whole)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_whatever_field_is_damaged_is_refused_in_one_line_or_harms_nothing(tmp_path: Path, name: str) -> None:
-    harmed = list[str]()
-    for what, document in damaged(json.loads(json.dumps(DOCUMENTS[name]))):
-        kind = keep(tmp_path, name, document)
+    kind, harmed = kept(tmp_path, name), list[str]()
+    document = json.loads((tmp_path / kind.file).read_text())
+    for what in damaged(document):
+        (tmp_path / kind.file).write_text(json.dumps(document))
         try:
             found = kind.read(tmp_path)
             faces = (kind.shown, kind.tables, kind.lines, kind.cases, kind.rows, kind.said)
@@ -99,7 +102,7 @@ def test_whatever_field_is_damaged_is_refused_in_one_line_or_harms_nothing(tmp_p
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_document_of_another_version_is_refused(tmp_path: Path, name: str) -> None:
-    kind = keep(tmp_path, name)
+    kind = kept(tmp_path, name)
     (tmp_path / kind.file).write_text('{"schema": "tdx-stress/other/2"}')
 
     with pytest.raises(StoreError, match=f"{kind.file}: expected"):
@@ -107,12 +110,12 @@ def test_a_document_of_another_version_is_refused(tmp_path: Path, name: str) -> 
 
 
 def test_two_results_in_one_directory_are_refused_by_their_names(tmp_path: Path) -> None:
-    keep(tmp_path, "selftest")
+    kept(tmp_path, "selftest")
 
     with pytest.raises(
         StoreError, match=r"expected an atlas or a selftest, found atlas\.json and selftest\.json; move"
     ):
-        keep(tmp_path, "orders")
+        kept(tmp_path, "orders")
 
 
 def test_an_empty_directory_is_that_of_no_run(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_an_empty_directory_is_that_of_no_run(tmp_path: Path) -> None:
     ],
 )
 def test_a_history_lists_every_kind_with_its_verdicts(tmp_path: Path, name: str, rows: list[Any]) -> None:
-    keep(tmp_path, name)
+    kept(tmp_path, name)
     found = History([tmp_path]).rows({})
 
     assert {row["kind"] for row in found} == {name}

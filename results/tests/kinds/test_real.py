@@ -1,17 +1,18 @@
 """real.json: its verdict, its exit code, its files, its rows of a history."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from results.collect.race import Run
 from results.collect.real import interrupts_now
 from results.history import History
-from results.kinds.kind import kind_in
+from results.kinds.kind import Kind, kind_in
 from results.kinds.real import real_caveats
 from results.store import RAW, StoreError
+from results.tests.builders.kept import keep
 from results.tests.builders.real import a_race, a_real, both
 from results.tests.builders.run import HOST
 from results.verdict import Ending
@@ -23,10 +24,10 @@ INTERRUPTS = """           CPU0       CPU1
 """
 
 
-def keep(directory: Path, *races: Any) -> None:
+def kept(directory: Path, *races: Run) -> Kind:
+    """The kind of a directory with the document of these races and their histograms."""
     arrays = {name: counts for race in races for name, counts in race.arrays.items()}
-    np.savez_compressed(directory / RAW, **arrays)
-    (directory / "real.json").write_text(json.dumps(a_real(*races)))
+    return kind_in(keep(directory, a_real(*races), **arrays))
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,7 @@ def keep(directory: Path, *races: Any) -> None:
 def test_a_race_comes_to_the_exit_code_of_its_verdict(
     tmp_path: Path, changed: dict[str, Any], verdict: str, code: int
 ) -> None:
-    keep(tmp_path, a_race(**changed))
-    kind = kind_in(tmp_path)
+    kind = kept(tmp_path, a_race(**changed))
     document = kind.read(tmp_path)
 
     assert (document["runs"][0]["verdict"], kind.exit_code(document)) == (verdict, code)
@@ -62,33 +62,29 @@ def test_calls_are_told_apart_by_who_held_the_page() -> None:
 
 
 def test_the_picture_and_the_page_are_made_again_from_what_is_kept(tmp_path: Path) -> None:
-    keep(tmp_path, *both())
-    kind = kind_in(tmp_path)
+    kind = kept(tmp_path, *both())
 
     assert kind.draw(tmp_path, kind.read(tmp_path)) == ""
     assert {path.name for path in tmp_path.iterdir()} == {"real.json", RAW, "latency.png", "latency.svg", "report.html"}
 
 
 def test_without_histograms_nothing_is_drawn_and_said_so(tmp_path: Path) -> None:
-    keep(tmp_path, a_race())
+    kind = kept(tmp_path, a_race())
     (tmp_path / RAW).unlink()
-    kind = kind_in(tmp_path)
 
     assert kind.draw(tmp_path, kind.read(tmp_path)) == RAW
     assert [path.name for path in tmp_path.iterdir()] == ["real.json"]
 
 
 def test_a_histogram_of_another_shape_is_one_line_that_names_it(tmp_path: Path) -> None:
-    keep(tmp_path, a_race())
-    with (tmp_path / RAW).open("wb") as file:
-        np.savez(file, **{"memfd/hist/shootdown_met": np.zeros(3)})  # type: ignore[arg-type]
+    keep(tmp_path, a_real(a_race()), **{"memfd/hist/shootdown_met": np.zeros(3)})
 
     with pytest.raises(StoreError, match=r"raw\.npz: memfd/hist/shootdown_met: expected shape \(4352,\), found \(3,\)"):
         kind_in(tmp_path).read(tmp_path)
 
 
 def test_a_history_has_its_figures(tmp_path: Path) -> None:
-    keep(tmp_path, *both())
+    kept(tmp_path, *both())
     first, second = History([tmp_path]).rows({})
 
     assert (first["kind"], first["ordering"], first["shootdowns"], first["forbidden"]) == ("real", "memfd", 5_000, 0)

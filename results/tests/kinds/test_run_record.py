@@ -25,52 +25,50 @@ def test_a_result_is_sound_whatever_a_newer_run_adds(result: dict[str, Any]):
     assert trouble_by(ResultShape, result) is None
 
 
+BARE = {**PHASE, "ci95": dict.fromkeys(("p50", "p90", "p99", "p999"))}
+
+
 @pytest.mark.parametrize(
-    ("run", "said"),
+    ("result", "said"),
     [
-        (without(a_run(), "verdict"), "runs[0].verdict: Field required"),
-        (a_run(verdict="perhaps"), "found 'perhaps'"),
-        (a_run(all_shootdowns=-1), "runs[0].all_shootdowns: Input should be greater than or equal to 0, found -1"),
-        (a_run(all_shootdowns="many"), "runs[0].all_shootdowns: Input should be a valid integer, found 'many'"),
-        (a_run(seconds=float("inf")), "runs[0].seconds: Input should be a finite number, found inf"),
-        (a_run(latency_ns={}), "runs[0].latency_ns.shootdown: Field required"),
-        (a_run(latency_ns={"shootdown": {"n": 5}}), "runs[0].latency_ns.shootdown.min: Field required"),
-        (a_run(stale_age_epochs={"0": 1}), "expected stale_age_epochs for 0 to 15, found none for 1"),
-        (a_run(expect="unsafe"), "found 'unsafe'"),
+        (a_result(without(a_run(), "verdict")), "runs[0].verdict: Field required"),
+        (a_result(without(without(a_run(), "verdict"), "title")), "runs[0].verdict: Field required (and 1 more)"),
+        (a_result(a_run(verdict="perhaps")), "found 'perhaps'"),
+        (
+            a_result(a_run(all_shootdowns=-1)),
+            "runs[0].all_shootdowns: Input should be greater than or equal to 0, found -1",
+        ),
+        (
+            a_result(a_run(all_shootdowns="many")),
+            "runs[0].all_shootdowns: Input should be a valid integer, found 'many'",
+        ),
+        (a_result(a_run(seconds=float("inf"))), "runs[0].seconds: Input should be a finite number, found inf"),
+        (a_result(a_run(latency_ns={})), "runs[0].latency_ns.shootdown: Field required"),
+        (a_result(a_run(latency_ns={"shootdown": {"n": 5}})), "runs[0].latency_ns.shootdown.min: Field required"),
+        (
+            a_result(a_run(latency_ns={"shootdown": BARE, "shootdown_met": WHOLES["shootdown_met"]})),
+            "runs[0].latency_ns.shootdown: expected an interval in ci95 for p50, p90, p99, found none",
+        ),
+        (a_result(a_run(stale_age_epochs={"0": 1})), "expected stale_age_epochs for 0 to 15, found none for 1"),
+        (a_result(a_run(expect="unsafe")), "found 'unsafe'"),
+        (a_result(a_run(), a_run()), "the whole: expected every ordering once in runs, found v18 again"),
+        (a_result(a_run(), host={"timer_ns": "quick"}), "host.timer_ns: Input should be a valid number, found 'quick'"),
+        (
+            a_result(a_run(), host={"round_trip_ns": 1.5}),
+            "host: expected round_trip_range_ns and two round_trip_cpus beside round_trip_ns",
+        ),
     ],
 )
-def test_a_run_that_cannot_be_shown_is_named_by_its_field(run: dict[str, Any], said: str):
-    assert said in str(trouble_by(ResultShape, a_result(run)))
+def test_what_cannot_be_shown_is_named_by_its_field(result: dict[str, Any], said: str):
+    assert said in str(trouble_by(ResultShape, result))
 
 
 @pytest.mark.parametrize("flow", ["", "batch+", "Batch", "sept pages"])
 def test_a_flow_that_no_machine_has_is_named(flow: str):
-    said = trouble_by(ResultShape, a_result(a_run(), scenario={**SCENARIO, "flow": flow}))
+    said = str(trouble_by(ResultShape, a_result(a_run(), scenario={**SCENARIO, "flow": flow})))
 
-    assert str(said).startswith("scenario.flow: String should match pattern")
-    assert repr(flow) in str(said)
-
-
-def test_a_percentile_has_an_interval():
-    bare = {**PHASE, "ci95": dict.fromkeys(("p50", "p90", "p99", "p999"))}
-    said = trouble_by(
-        ResultShape, a_result(a_run(latency_ns={"shootdown": bare, "shootdown_met": WHOLES["shootdown_met"]}))
-    )
-
-    assert said == "runs[0].latency_ns.shootdown: expected an interval in ci95 for p50, p90, p99, found none"
-
-
-def test_an_ordering_stands_only_once():
-    assert (
-        trouble_by(ResultShape, a_result(a_run(), a_run()))
-        == "the whole: expected every ordering once in runs, found v18 again"
-    )
-
-
-def test_further_troubles_are_counted():
-    run = without(without(a_run(), "verdict"), "title")
-
-    assert trouble_by(ResultShape, a_result(run)) == "runs[0].verdict: Field required (and 1 more)"
+    assert said.startswith("scenario.flow: String should match pattern")
+    assert said.endswith(f", found {flow!r}")
 
 
 def histogram(n: int) -> Any:
@@ -104,14 +102,3 @@ def test_series_are_of_one_length():
 
 def test_arrays_that_are_not_there_are_no_trouble():
     assert trouble_with_arrays(a_result(a_run()), {}) is None
-
-
-@pytest.mark.parametrize(
-    ("host", "said"),
-    [
-        ({"timer_ns": "quick"}, "host.timer_ns: Input should be a valid number, found 'quick'"),
-        ({"round_trip_ns": 1.5}, "host: expected round_trip_range_ns and two round_trip_cpus beside round_trip_ns"),
-    ],
-)
-def test_what_was_measured_of_the_machine_is_named_where_it_cannot_be_shown(host: dict[str, Any], said: str):
-    assert str(trouble_by(ResultShape, a_result(a_run(), host=host))).startswith(said)

@@ -19,27 +19,28 @@ def test_a_wrong_ordering_caught_twice_has_passed_and_says_both() -> None:
     assert selftest_exit_code([made]) == 0
 
 
-def test_the_time_and_the_shootdowns_are_those_to_the_first_catch() -> None:
-    race = wrong(found())["race"]
-
-    assert (race["caught"], race["seconds"], race["shootdowns"], race["met"]) == (True, 0.25, 59, 47)
-    assert race["would_have_caught"] == pytest.approx(0.0617, abs=1e-4)  # 1 - 0.05 ** (1 / 47)
+TRIED = run_of("no_kick", {}, expect=KNOWN, seconds=0.5, all_shootdowns=40, met={"kicks": 35, "shootdowns": 33})
 
 
-def test_without_a_catch_they_are_those_of_all_the_race() -> None:
-    race = wrong(found(), run=MISSED)["race"]
+@pytest.mark.parametrize(
+    ("runs", "told"),
+    [
+        # To the first catch, and 1 - 0.05 ** (1 / 47); of all the race where there is none.
+        ([CAUGHT], {"caught": True, "seconds": 0.25, "shootdowns": 59, "met": 47, "would_have_caught": 0.061748}),
+        ([MISSED], {"caught": False, "seconds": 5.0, "shootdowns": 5_000, "met": 4_321}),
+        # Tries that another error stopped count.
+        (
+            [TRIED, TRIED, CAUGHT],
+            {"caught": True, "seconds": 1.25, "shootdowns": 139, "met": 113, "tries": 3, "would_have_caught": 0.026163},
+        ),
+    ],
+)
+def test_the_time_and_the_shootdowns_of_a_race_are_those_to_the_first_catch(runs: Any, told: dict[str, Any]) -> None:
+    race = raced(claim("no_kick", KNOWN, (), [found()]), runs, {})["race"]
 
-    assert (race["caught"], race["seconds"], race["shootdowns"]) == (False, MISSED["seconds"], MISSED["all_shootdowns"])
-
-
-def test_the_time_and_the_shootdowns_of_tries_that_another_error_stopped_count() -> None:
-    stopped = run_of("no_kick", {}, expect=KNOWN, seconds=0.5, all_shootdowns=40, met={"kicks": 35, "shootdowns": 33})
-
-    race = raced(claim("no_kick", KNOWN, (), [found()]), [stopped, stopped, CAUGHT], {})["race"]
-
-    assert (race["caught"], race["seconds"], race["shootdowns"], race["tries"]) == (True, 1.25, 139, 3)
-    assert race["met"] == 113
-    assert race["would_have_caught"] == pytest.approx(0.0262, abs=1e-4)  # 1 - 0.05 ** (1 / 113)
+    assert {key: race[key] for key in told} == {
+        key: pytest.approx(value, abs=1e-5) if key == "would_have_caught" else value for key, value in told.items()
+    }
 
 
 STOPPED: Any = {"complete": False, "stopped_by": "memory"}

@@ -25,7 +25,7 @@ from results.numbers.statistics import (
     widened,
     would_have_caught,
 )
-from results.tests.builders.bench import a_bench
+from results.tests.builders.bench import a_bench, with_races
 from results.tests.builders.run import counted
 
 
@@ -195,11 +195,7 @@ def test_a_ratio_is_off_by_what_both_of_its_latencies_are():
 def shown(values: dict[str, float], figure: str = "p50_ns") -> Comparison:
     """Rounds that all hold the same, on a clock that counts by tens."""
     bench = a_bench(12, lambda arm, point, number: values[arm])
-    races = (
-        race.model_copy(update={"figures": {**race.figures, "p90_ns": 10.0 * (race.round + 2)}})
-        for race in bench.rounds
-    )
-    bench = found(bench.model_copy(update={"rounds": tuple(races)}))
+    bench = found(with_races(bench, figures=lambda race: race.figures | {"p90_ns": 10.0 * (race.round + 2)}))
     return next(one for one in bench.comparisons if (one.arm, one.figure) == ("B", figure))
 
 
