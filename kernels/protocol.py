@@ -121,10 +121,17 @@ class Protocol:
             raise ValueError("actors: expected the kinds of the words in their order, endless ones first")
         if self.states.folds and len({kind.endless for kind in kinds}) < len(kinds):
             raise ValueError("folds: expected at most one kind of endless actors and one of others")
-        told = [one.in_order for actor in self.actors.values() for one in subs(actor) if one.in_order]
-        if self.states.folds and told:
+
+    @property
+    def folds(self) -> bool:
+        """Whether a search takes states for one that differ in which actor is which. Raises LanguageError where a step
+        tells them apart.
+        """
+        its = (one.parsed for actor in self.actors.values() for one in subs(actor))
+        if self.states.folds and (told := next((one.in_order for one in its if one.in_order), "")):
             names = " and ".join(actor.name for actor in self.actors.values())
-            raise LanguageError(f"{told[0]}: actors are told apart here: {names} cannot be folded")
+            raise LanguageError(f"{told}: actors are told apart here: {names} cannot be folded")
+        return self.states.folds
 
     @property
     def records(self) -> dict[str, tuple[str, ...]]:

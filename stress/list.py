@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table as Grid
 from rich.text import Text
 
-from kernels.language.syntax import SITES
+from kernels.language.syntax import sites
 from kernels.race.lines import labels_of
 from kernels.tdx.outcomes import Grade, Outcome
 from kernels.tdx.part import contradiction
@@ -172,9 +172,9 @@ def list_labels(name: str, request: ListRequest) -> int:
         {
             "name": label,
             "title": " and ".join({"vcpu": "vCPU", "zapper": "zapper"}[kind] for kind in kinds if kinds[kind][number]),
-            "source": f"{SITES[number - 1].file}:{SITES[number - 1].line}",
+            "source": f"{site.file}:{site.line}",
         }
-        for number, label in enumerate(labels_of(protocol_of(flow)))
+        for site, (number, label) in zip(sites(), enumerate(labels_of(protocol_of(flow))[1:], 1), strict=True)
         if label
     ]
     if request.json is not None:

@@ -17,15 +17,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from types import FunctionType
 
 import llvmlite
 from llvmlite import binding
 
 from kernels.files import own_contents, who_else_writes, write_whole
-from kernels.language.syntax import ROOT
+from kernels.language.syntax import SOURCES
 
-SOURCES = ROOT / "kernels"
 MOST_BYTES = 256 << 20
 DIGEST_BYTES = hashlib.sha256().digest_size
 SUFFIX = ".code"
@@ -39,12 +37,6 @@ def sources_digest() -> str:
         if "tests" not in (within := path.relative_to(SOURCES)).parts:
             made.update(str(within).encode() + b"\0" + path.read_bytes())
     return made.hexdigest()[:24]
-
-
-def covers(function: FunctionType) -> bool:
-    """Whether that digest is of the file in which this function stands."""
-    path = Path(function.__code__.co_filename)
-    return path.is_relative_to(SOURCES) and "tests" not in path.relative_to(SOURCES).parts
 
 
 def digest() -> str:

@@ -28,7 +28,7 @@ from llvmlite import binding, ir
 from kernels.language import cache
 from kernels.language.llvm import I64
 from kernels.language.lowering import AT, Body, cast, given_back
-from kernels.language.syntax import ENVIRONMENT, OUT_OF_LINE, tree_of
+from kernels.language.syntax import ENVIRONMENT, OUT_OF_LINE, is_shipped, tree_of
 from kernels.layout import Actor
 
 
@@ -156,7 +156,7 @@ def compiled(
     # The cache's own name covers what kernels call; the text of a step machine takes more time than all else here.
     named = [f"{it.__module__}.{it.__qualname__}" if isinstance(it, FunctionType) else it for it in means]
     said = repr((raced, source, records, named))
-    name = f"{name}_{digest_of(said if all(map(cache.covers, called)) else text())}"
+    name = f"{name}_{digest_of(said if all(map(is_shipped, called)) else text())}"
     engine = engine_of(text, name, 2 if raced else 1)
     names = [one if isinstance(one, str) else one.__name__ for one in functions]
     return SimpleNamespace(**{one: Code(engine, one, name) for one in names})

@@ -88,8 +88,8 @@ class Inliner:
     def fresh(self, name: str, function: Steps) -> str:
         self.count += 1
         made = f"{name}_{self.count}"
-        if name in function.naming:
-            self.naming[made] = function.naming[name]
+        if name in function.parsed.naming:
+            self.naming[made] = function.parsed.naming[name]
         return made
 
     def expression(self, tree: ast.expr, function: Steps, renamed: dict[str, ast.expr]) -> ast.expr:

@@ -8,7 +8,7 @@ GIL, and hands over the object code to keep.
 
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -58,15 +58,18 @@ class Kept(NumbaCache):
     def flush(self) -> None: ...
 
 
-def runnable(file: str, source: str, name: str, values: Mapping[str, Any], records: Records) -> Any:
-    """`run(words, lay, rules, me)` without the GIL, which is the function `name` of this source; cached on disk under
-    `file`. Takes what `kernels.language.compile.passed` gives.
+def runnable(
+    file: str, name: str, written: Callable[[], tuple[str, Mapping[str, Any]]], of: str, records: Records
+) -> Any:
+    """`run(words, lay, rules, me)` without the GIL, which is the function `name` of the source that is `written`, with
+    what the names in it mean, where it is not cached on disk under `file` and what it is made `of`. Takes what
+    `kernels.language.compile.passed` gives.
     """
 
     @intrinsic
     def line(typingctx: Any, words: Any, lay: Any, rules: Any, me: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            made = Native(records, source, values, raced=True, into=builder.module)
+            made = Native(records, *written(), raced=True, into=builder.module)
             own = cgutils.alloca_once(builder, I64, size=len(Actor._fields))
             for place in range(len(Actor._fields)):
                 builder.store(builder.extract_value(args[3], place), builder.gep(own, [number_of(place)]))
@@ -77,7 +80,7 @@ def runnable(file: str, source: str, name: str, values: Mapping[str, Any], recor
         return types.int64(words, lay, rules, me), codegen
 
     # numba finds the module of a cached function by its name.
-    module = sys.modules[f"{file}_{digest_of(source)}"] = ModuleType(f"{file}_{digest_of(source)}")
+    module = sys.modules[f"{file}_{digest_of(of)}"] = ModuleType(f"{file}_{digest_of(of)}")
     module.__dict__["line"] = line
     text = "def run(words, lay, rules, me):\n    return line(words, lay, rules, me)\n"
     exec(compile(text, f"<{module.__name__}>", "exec"), module.__dict__)

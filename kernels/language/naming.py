@@ -227,11 +227,11 @@ class Names:
                         self.keep(target, may, call)
                 case Sub(target=target, function=callee, arguments=arguments):
                     for parameter, argument in zip(callee.parameters, arguments, strict=True):
-                        if self.value(argument) and parameter not in callee.naming:
+                        if self.value(argument) and parameter not in callee.parsed.naming:
                             what = f"{ast.unparse(argument)} names an actor"
                             self.refuse(argument, f"{what}, {parameter} of {callee.name} is not declared to")
                     if target:
-                        self.keep(target, callee.gives_name, arguments[0] if arguments else ast.Constant(0))
+                        self.keep(target, callee.parsed.gives_name, arguments[0] if arguments else ast.Constant(0))
                 case If(test=test, body=then, orelse=orelse):
                     self.value(test)
                     self.block((*then, *orelse))

@@ -4,15 +4,13 @@ and line.
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kernels.language.naming import Names, declared
 from kernels.language.syntax import (
     CHOICE_SAYS,
     ENVIRONMENT,
-    OP_ACCESSES,
-    SITES,
     Break,
     Continue,
     Do,
@@ -21,12 +19,14 @@ from kernels.language.syntax import (
     Let,
     Loop,
     Naming,
+    Parsed,
     Return,
     Site,
     Statement,
     Step,
     Steps,
     Sub,
+    access_of,
     constant_of,
     copied,
     has_effect,
@@ -94,17 +94,11 @@ def breaks(body: Iterable[Statement]) -> bool:
 class Parser:
     """One function: from its source to checked statements."""
 
-    def __init__(
-        self, function: Callable[..., Any], *, in_place: bool, again: Steps | None = None, name: str = "", **said: Any
-    ) -> None:
-        """`said`: fields of `Steps` that are taken over as they are; `again`: what was parsed of the same source
-        before, whose sites it has.
-        """
-        self.function = function
-        self.in_place = in_place
+    def __init__(self, its: Steps, again: Steps | None = None) -> None:
+        """`again`: what was parsed of the same source before, whose sites it has."""
+        self.its, self.function = its, its.source
+        function = self.function
         self.known = {step.site.line: step.site for step in flat(again.body) if isinstance(step, Step)} if again else {}
-        self.name = name or function.__name__
-        self.said = said
         self.names = function.__globals__  # type: ignore[attr-defined]
         code = function.__code__  # type: ignore[attr-defined]
         if code.co_freevars:
@@ -117,14 +111,13 @@ class Parser:
         self.naming: dict[str, Naming] = {}
         self.in_order = ""
 
-    def parse(self) -> Steps:
-        tree, name = copied(tree_of(self.function)), self.name
+    def parse(self) -> Parsed:
+        tree, name = copied(tree_of(self.function)), self.its.name
         given = [argument.arg for argument in tree.args.args]
         plain = not (tree.args.vararg or tree.args.kwarg or tree.args.kwonlyargs or tree.args.defaults)
         if tuple(given[:4]) != ENVIRONMENT or not plain:
             self.refuse(tree, f"the first parameters of {name} must be {', '.join(ENVIRONMENT)}, without defaults")
-        parameters = tuple(given[4:])
-        self.locals = set(parameters)
+        self.locals = set(given[4:])
         for node in ast.walk(tree):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 if node.id in ENVIRONMENT:
@@ -138,16 +131,15 @@ class Parser:
                     self.naming[node.target.id] = naming
         body = self.block(tree.body)
         # What is taken in place of a call may be nothing, where another function in its place takes steps; see `like`.
-        if not self.in_place and not any(isinstance(statement, Step | Sub) for statement in flat(body)):
+        if not self.its.in_place and not any(isinstance(statement, Step | Sub) for statement in flat(body)):
             self.refuse(tree, f"{name} takes no step")
-        if self.in_place and any(isinstance(statement, Return) for statement in flat(body[:-1])):
+        if self.its.in_place and any(isinstance(statement, Return) for statement in flat(body[:-1])):
             self.refuse(tree, f"{name} is taken in place: it returns at its end and nowhere else")
         told = Names(self.names, dict.fromkeys(self.naming, True), self.refuse, frozenset(self.naming))
         told.block(body)
         if told.in_order is not None:
             self.in_order = self.at(told.in_order)
-        found: dict[str, Any] = {"naming": self.naming, "gives_name": told.returns, "in_order": self.in_order}
-        return Steps(name, self.function, parameters, tuple(body), in_place=self.in_place, **found, **self.said)
+        return Parsed(tuple(body), tuple(self.sites), self.naming, told.returns, self.in_order)
 
     def at(self, node: ast.AST) -> str:
         file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
@@ -330,11 +322,10 @@ class Parser:
         if any((site.function, site.file, site.line) == (function, file, call.lineno) for site in self.sites):
             self.refuse(call, "one step a line")
         called = self.names[call.func.id]  # type: ignore[attr-defined]
-        says = CHOICE_SAYS.get(called, ()) or self.said["says"].get(name.partition(".")[2], ())
-        access = "" if is_choice else OP_ACCESSES.get(called, called.__name__)
-        site = Site(len(SITES) + 1, function, what, file, call.lineno, name, says, access)
+        says = CHOICE_SAYS.get(called, ()) or self.its.says.get(name.partition(".")[2], ())
+        access = "" if is_choice else access_of(called)
+        site = Site(function, what, file, call.lineno, name, says, access)
         self.sites.append(site)
-        SITES.append(site)
         return site
 
     def callee(self, call: ast.Call) -> str | None:

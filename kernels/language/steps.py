@@ -10,31 +10,31 @@ Each `yield` is one access that others can see, or one locked read-modify-write,
 parameters are the same everywhere: the words, the layout, the rules, the actor; the others and all locals are int64.
 Integers of the file, and members of an enumeration, are constants.
 There are assignments to names, `if`, `while`, `for` over `range`, `break`, `continue`, `return` and `yield from`; one
-yield an expression. Anything else is a `LanguageError` at import, with file and line.
+yield an expression. Anything else is a `LanguageError` with file and line: at import, but in the kernels' own sources
+where a function is first wanted, as the tests have parsed all of them and a race takes what is compiled.
 
 What a step may call is marked: `@op` one shared access (a primitive of `atomics` is one too), `@local` private work,
 `@choice` the only nondeterminism inside an actor, `@harness` what only a race does (time, counters, CPU yields).
 `kernels/race/straight.py` and `machine.py` translate; tests run the generator itself (`kernels/tests/reference.py`).
 """
 
-import ast
 from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
-from kernels.language.atomics import SHARED_ACCESSES
 from kernels.language.parse import Parser
 from kernels.language.syntax import (
     CHOICE_COUNTS,
     CHOICE_SAYS,
     CHOICE_WAYS,
+    DECLARED,
     HARNESS_VALUES,
     KINDS,
-    OP_ACCESSES,
     TOLD,
     LanguageError,
     Steps,
-    tree_of,
+    access_of,
+    is_shipped,
     where,
 )
 
@@ -47,21 +47,9 @@ def local(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def op(function: Callable[..., Any]) -> Callable[..., Any]:
     """One shared access, made of exactly one primitive; `(td, word, ...)`."""
-    known: Any = function.__globals__  # type: ignore[attr-defined]
-    names = [
-        node.func.id
-        for node in ast.walk(tree_of(function))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        if known.get(node.func.id) in SHARED_ACCESSES
-    ]
-    if any(isinstance(node, ast.For | ast.While) for node in ast.walk(tree_of(function))):
-        raise LanguageError(f"{where(function)}: an op is one shared access, {function.__name__} has a loop")
-    if len(names) != 1:
-        raise LanguageError(
-            f"{where(function)}: an op is one shared access, {function.__name__} has {len(names)}: {names}"
-        )
+    if not is_shipped(function):
+        access_of(function)
     KINDS[function] = "op"
-    OP_ACCESSES[function] = names[0]
     return function
 
 
@@ -113,7 +101,7 @@ def steps(
     at: Mapping[str, Any] | None = None,
     says: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Parse and check a function of steps. `labelled=False` for the innermost guest loop: it stores no labels.
+    """A function of steps, parsed and checked. `labelled=False` for the innermost guest loop: it stores no labels.
 
     `in_place`: a straight line does not call it, but has its steps in the place of the call. That is one function less
     to compile, whose callees are compiled once more for each that calls it, and no field of the layout is read twice.
@@ -126,7 +114,11 @@ def steps(
     said |= {"span": span, "at": at or {}, "says": says or {}}
     if function is None:
         return lambda inner: steps(inner, **said)
-    return Parser(function, **said).parse()
+    made = Steps(function.__name__, function, lambda its: Parser(its).parse(), **said)
+    if not is_shipped(function):
+        _ = made.parsed
+    DECLARED.append(made)
+    return made
 
 
 def composed(root: Steps, layers: Sequence[Mapping[Steps, Steps]], name: str) -> Steps:
@@ -173,4 +165,4 @@ def anew_with(function: Steps, callees: Mapping[str, Steps], name: str) -> Steps
     said = {
         field: getattr(function, field) for field in ("labelled", "in_place", "goal", "oracle", "span", "at", "says")
     }
-    return Parser(made, **said, again=function, name=name).parse()
+    return Steps(name, made, lambda its: Parser(its, again=function).parse(), **said)

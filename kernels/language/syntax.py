@@ -7,16 +7,18 @@ import ast
 import functools
 import inspect
 import linecache
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import EnumMeta
 from pathlib import Path
 from typing import Any
 
 from kernels.language import atomics
+from kernels.layout import MAX_SITES
 
 ENVIRONMENT = ("td", "lay", "rules", "me")
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "kernels"
 OUT_OF_LINE: set[Any] = set()
 
 
@@ -28,7 +30,6 @@ class LanguageError(SyntaxError):
 class Site:
     """One yield of the source: where it stands and what it does."""
 
-    number: int
     function: str
     text: str  # "load_acquire td_epoch"
     file: str
@@ -36,6 +37,11 @@ class Site:
     name: str  # "mem_track.load_acquire_td_epoch": for `yields` in a scenario
     says: Any = ()  # of a choice what each way means, or who is turned to; of another step what its function says
     access: str = ""  # the primitive that it is made of, with its memory order; "" for a choice
+
+    @property
+    def number(self) -> int:
+        """From 1: its place among `sites`."""
+        return _numbers(tuple(DECLARED))[self]
 
     def __str__(self) -> str:
         return f"{self.function}: {self.text} ({self.file}:{self.line})"
@@ -120,14 +126,28 @@ class Naming:
 Statement = Let | Do | Step | Sub | If | Loop | Break | Continue | Return
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What stands in a function of steps, checked. `gives_name`: what it returns may name an actor; `in_order`: file
+    and line of what tells actors apart.
+    """
+
+    body: tuple[Statement, ...]
+    sites: tuple[Site, ...]
+    naming: Mapping[str, Naming]  # by local or parameter that is declared
+    gives_name: bool
+    in_order: str
+
+
+@dataclass(eq=False)
 class Steps:
-    """A function of atomic steps, parsed and checked."""
+    """A function of atomic steps. It is parsed and checked when what stands in it is first wanted: whoever races lines
+    that are compiled wants none of it.
+    """
 
     name: str
     source: Callable[..., Any]
-    parameters: tuple[str, ...]  # behind the environment
-    body: tuple[Statement, ...]
+    parse: Callable[["Steps"], Parsed]
     labelled: bool = True
     in_place: bool = False  # a straight line has its steps in the place of the call
     oracle: bool = False  # its steps are no part of the protocol
@@ -135,9 +155,21 @@ class Steps:
     at: Mapping[str, Any] = field(default_factory=dict)  # the same of single steps, by what the step does
     says: Mapping[str, Any] = field(default_factory=dict)  # what `Site.says` is of single steps
     goal: bool = False  # an endless actor comes here again and again, where all is well
-    naming: Mapping[str, Naming] = field(default_factory=dict)  # by local or parameter that is declared
-    gives_name: bool = False  # what it returns may name an actor
-    in_order: str = ""  # file and line of what tells actors apart
+
+    @functools.cached_property
+    def parsed(self) -> Parsed:
+        """Raises LanguageError."""
+        return self.parse(self)
+
+    @property
+    def body(self) -> tuple[Statement, ...]:
+        return self.parsed.body
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Behind the environment."""
+        code: Any = self.source.__code__  # type: ignore[attr-defined]
+        return tuple(code.co_varnames[len(ENVIRONMENT) : code.co_argcount])
 
     @property
     def calls(self) -> dict[str, "Steps"]:
@@ -150,9 +182,8 @@ class Steps:
         raise TypeError(f"{self.name} is a function of steps: take it through Reference, straight or machine")
 
 
-SITES: list[Site] = []  # by number, from 1
+DECLARED: list[Steps] = []  # every function of steps, in the order of imports; what is composed of them is none
 KINDS: dict[Any, str] = {}
-OP_ACCESSES: dict[Any, str] = {}  # the primitive that each op is made of
 CHOICE_COUNTS: dict[Any, Callable[..., int]] = {}
 CHOICE_WAYS: dict[Any, Callable[..., int]] = {}
 CHOICE_SAYS: dict[Any, Any] = {}
@@ -160,13 +191,47 @@ HARNESS_VALUES: dict[Any, int] = {}
 TOLD: set[Any] = set()  # functions of the harness that a story calls as well
 
 
-def number_first(sites: Iterable[Site]) -> None:
-    """Number these before all others, in this order: straight lines hold numbers, and their text, by which they are
-    cached, must not depend on which file was imported first.
+def sites() -> Sequence[Site]:
+    """Every step of every function that is declared, by number: those of the kernels' own by file and line, then all
+    others. Straight lines hold numbers, and must not differ by what was imported first.
     """
-    SITES[:] = dict.fromkeys((*sites, *SITES))
-    for number, site in enumerate(SITES, 1):
-        object.__setattr__(site, "number", number)
+    return tuple(_numbers(tuple(DECLARED)))  # a dictionary keeps its order
+
+
+@functools.lru_cache(maxsize=1)
+def _numbers(functions: tuple[Steps, ...]) -> Mapping[Site, int]:
+    ours: list[Site] = []
+    others: list[Site] = []
+    for one in functions:
+        (ours if is_shipped(one.source) else others).extend(one.parsed.sites)
+    if (found := len(ours) + len(others)) >= MAX_SITES:
+        raise LanguageError(
+            f"kernels/layout.py: MAX_SITES: {found:,} sites of steps, expected at most {MAX_SITES - 1:,}"
+        )
+    ours.sort(key=lambda site: (site.file, site.line))
+    return {site: number for number, site in enumerate((*ours, *others), 1)}
+
+
+def is_shipped(function: Any) -> bool:
+    """Whether the kernels' own sources hold this function, no test."""
+    path = Path(function.__code__.co_filename)
+    return path.is_relative_to(SOURCES) and "tests" not in path.relative_to(SOURCES).parts
+
+
+@functools.cache
+def access_of(op: Any) -> str:
+    """The primitive that a shared access is made of. Raises LanguageError where that is not one."""
+    if op in atomics.SHARED_ACCESSES:
+        return str(op.__name__)
+    nodes = list(ast.walk(tree_of(op)))
+    called = [node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    names = [name for name in called if op.__globals__.get(name) in atomics.SHARED_ACCESSES]
+    what = f"{where(op)}: an op is one shared access, {op.__name__} has"
+    if any(isinstance(node, ast.For | ast.While) for node in nodes):
+        raise LanguageError(f"{what} a loop")
+    if len(names) != 1:
+        raise LanguageError(f"{what} {len(names)}: {names}")
+    return names[0]
 
 
 @functools.cache
@@ -189,7 +254,7 @@ def is_drawn(choice: Callable[..., Any]) -> bool:
     return "random" in choice.__code__.co_varnames[: choice.__code__.co_argcount]  # type: ignore[attr-defined]
 
 
-def where(function: Callable[..., Any]) -> str:
+def where(function: Any) -> str:
     """File and line of a function."""
     code = function.__code__  # type: ignore[attr-defined]
     return f"{short_path(code.co_filename)}:{code.co_firstlineno}"

@@ -7,7 +7,7 @@ import numpy as np
 
 from kernels.language.compile import compiled, passed
 from kernels.language.parse import flat, subs
-from kernels.language.syntax import SITES, Step
+from kernels.language.syntax import Step, sites
 from kernels.layout import STOP_ENDING, STOP_ENDLESS, Actor, Layout, actors, name_of
 from kernels.protocol import Protocol
 from kernels.race.clock import Calibration
@@ -55,9 +55,9 @@ def smallest(protocol: Protocol, trace: int) -> tuple[Layout, Any, np.ndarray]:
 def label_text(lay: Layout, label: int) -> str:
     """An actor's LABEL word as text: `kick: load_acquire ipi[vcpu 3] (kernels/tdx/kvm/kick.py:88)`."""
     site, word = label & ((1 << SITE_BITS) - 1), label >> SITE_BITS
-    if not 1 <= site <= len(SITES):
+    if not 1 <= site <= len(known := sites()):
         return "not started"
-    found = SITES[site - 1]
+    found = known[site - 1]
     verb, _, named = found.text.partition(" ")
     return f"{found.function}: {verb} {name_of(lay, word) if named else ''}".rstrip() + f" ({found.file}:{found.line})"
 
@@ -66,7 +66,7 @@ def labels_of(protocol: Protocol, kinds: Collection[str] = ()) -> list[str]:
     """The labels of a protocol's actors, of these kinds or of all, where a scenario may perturb them, by site number;
     empty where there is none: at steps of other protocols, choices, and the steps of a guest's innermost loop.
     """
-    labels = [""] * (len(SITES) + 1)
+    labels = [""] * (len(sites()) + 1)
     for actor in (one for kind, one in protocol.actors.items() if not kinds or kind.name in kinds):
         for function in (one for one in subs(actor) if one.labelled):
             for step in flat(function.body):

@@ -7,6 +7,7 @@ while a function runs.
 """
 
 import ast
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,9 @@ from kernels.language.syntax import (
     Steps,
     Sub,
     is_drawn,
+    is_shipped,
     tree_of,
+    where,
 )
 from kernels.layout import LABEL, RNG
 from kernels.protocol import BuiltIn, Protocol
@@ -66,12 +69,30 @@ def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> An
     """
     from kernels.language.jit import runnable  # who races nothing need not wait for numba
 
-    names = Names()
-    called = [one for one in subs(function) if one is function or not one.in_place]
-    source = "\n\n\n".join(straight_source(protocol, one, names, variant) for one in called)
-    extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
-    values = {**names.values, **extra, "RNG": RNG, "LABEL": LABEL}
-    return runnable(f"straight{variant.suffix}_{function.name}", source, function.name, values, protocol.records)
+    @functools.cache
+    def written() -> tuple[str, dict[str, Any]]:
+        names = Names()
+        called = [one for one in subs(function) if one is function or not one.in_place]
+        source = "\n\n\n".join(straight_source(protocol, one, names, variant) for one in called)
+        extra = {"own": atomics.own, "set_own": atomics.set_own, "xorshift": tally.xorshift, "perturb": tally.perturb}
+        return source, {**names.values, **extra, "RNG": RNG, "LABEL": LABEL}
+
+    file = f"straight{variant.suffix}_{function.name}"
+    return runnable(file, function.name, written, _composition(protocol, function) or written()[0], protocol.records)
+
+
+def _composition(protocol: Protocol, function: Steps) -> str:
+    """What a line is made of where all of it stands in the kernels' own sources, by which the cache itself is named:
+    the functions, and which stands in whose place. Else "": its text has to say it.
+    """
+    its = [function]
+    for one in its:
+        its += [callee for callee in one.calls.values() if callee not in its]
+    built_in = [its_lines.behind_step, its_lines.behind_call] if (its_lines := protocol.built_in) else []
+    if not all(map(is_shipped, [*(one.source for one in its), *built_in])):
+        return ""
+    lines = [(one.name, where(one.source), [its.index(callee) for callee in one.calls.values()]) for one in its]
+    return repr((protocol.records, list(map(where, built_in)), lines))
 
 
 def straight_source(protocol: Protocol, function: Steps, names: Names, variant: Variant = BARE) -> str:

@@ -69,7 +69,7 @@ def explore(
     get_ready(protocol)
     start = Schedule(protocol, protocol.searched(rules), size)
     threads = max(1, min(threads or len(os.sched_getaffinity(0)), store.PARTS))
-    symmetry = symmetry and protocol.states.folds
+    symmetry = symmetry and protocol.folds
     plan = make_plan(start, symmetry=symmetry, reduction=reduction)
     it = Search(start, plan, threads, memory_bytes)
     it.stop_at(plan.deadlock if name == NO_PROGRESS else int(protocol.outcomes[name]) for name in until)

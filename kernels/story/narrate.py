@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.language.syntax import SITES, Site
+from kernels.language.syntax import Site
+from kernels.language.syntax import sites as all_sites
 from kernels.layout import OUTCOME_COUNTS, Layout, Word, row_at
 from kernels.protocol import Protocol
 from kernels.search.schedule import Schedule, interpreted_machines
@@ -116,7 +117,7 @@ class Narrator:
 
     def _told(self) -> Iterator[Event]:
         """The events, those that turn to somebody with the name: the actor's next step shows who it was."""
-        turns = {site.name: site.says for site in SITES if isinstance(site.says, Turn)}
+        turns = {site.name: site.says for site in all_sites() if isinstance(site.says, Turn)}
         after: dict[str, str] = {}
         told = []
         for event in reversed(self.events):

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from kernels.language.parse import flat
-from kernels.language.syntax import SITES, Site, Step, Steps, Sub
+from kernels.language.syntax import Site, Step, Steps, Sub, sites
 from kernels.layout import Layout, actors, name_of, reading
 from kernels.protocol import Protocol
 from kernels.race.ring import Entry, Mark
@@ -94,7 +94,7 @@ class Told:
         elif entry.site == Mark.OWN:
             self.own(entry)
         elif entry.site < min(Mark):
-            site = SITES[entry.site - 1]
+            site = sites()[entry.site - 1]
             old, new = retaken(self.protocol, entry.site, self.known.get(entry.word), entry.value, entry.operand)
             self.append(entry, site, self.access(entry.word, old, new), times(entry))
 

@@ -127,7 +127,7 @@ def contract(
     # What comes behind a BUSY that is given up is not asked: whatever the host does about it, here it is the end.
     start = Schedule(protocol, protocol.searched(rules)._replace(on_error=int(OnError.STOP)), size)
     most_states = memory_bytes // (8 * (start.lay.state_words + EDGES_WORDS + MORE_WORDS))
-    drawn = draw(start, most_states, go_on, symmetry=protocol.states.folds)
+    drawn = draw(start, most_states, go_on, symmetry=protocol.folds)
     return None if drawn is None else _Looked(drawn).contract()
 
 

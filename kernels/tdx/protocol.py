@@ -8,7 +8,7 @@ import functools
 from typing import Any, NamedTuple
 
 from kernels.language.steps import composed
-from kernels.language.syntax import SITES, Site, number_first
+from kernels.language.syntax import sites
 from kernels.layout import Layout, Sizes
 from kernels.protocol import BuiltIn, Protocol, States, Telling
 from kernels.search.fingerprint import place_in
@@ -146,12 +146,6 @@ def protocol_of(flow: Flow) -> Protocol:
     )
 
 
-def sites() -> list[Site]:
-    """Those of every part, in the order of the source."""
-    ours = (site for site in SITES if site.file.startswith("kernels/tdx/") and "/tests/" not in site.file)
-    return sorted(ours, key=lambda site: (site.file, site.line))
-
-
 def barriers() -> dict[str, dict[str, list[str]]]:
     """By word of the state how it is accessed, each way with its memory order in the name, and the functions that do:
     what a release, an acquire or a full barrier of the one pairs with is an access of the other to the same word.
@@ -159,7 +153,7 @@ def barriers() -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     for site in sites():
         _, _, word = site.text.partition(" ")
-        if site.access and word:
+        if site.access and word and site.file.startswith("kernels/tdx/") and "/tests/" not in site.file:
             functions = found.setdefault(word, {}).setdefault(site.access, [])
             functions += [site.function] if site.function not in functions else []
     return found
@@ -174,5 +168,4 @@ def of_flow(rules: Rules) -> tuple[Protocol, Rules]:
 
 
 parts()  # their steps and words are known before any are counted
-number_first(sites())
 check(rooms())

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from kernels import layout
-from kernels.language.syntax import SITES
 from kernels.race import ring as rings
 from kernels.tdx import bits, counters, guest, rules
 from kernels.tdx import lock_contention as contention
@@ -39,7 +38,7 @@ def check(rooms: Iterable[Room]) -> None:
 
 
 def rooms() -> tuple[Room, ...]:
-    """All of them, once every step is known."""
+    """All of them but for the steps themselves, which are counted with their numbers."""
     head = _between(layout, "LABEL", "OUTCOME_COUNTS") + _between(counters, "SEQUENCE", "OUTCOME_SHOOTDOWNS")
     control = _between(layout, "GO", "CONTROL_WORDS")
     largest = plan(
@@ -48,7 +47,6 @@ def rooms() -> tuple[Room, ...]:
     highest = (1 << 40) - 1  # nanoseconds that a histogram tells apart
     bucket = highest.bit_length() - 8
     return (
-        Room("layout.py: MAX_SITES", "sites of steps", len(SITES), layout.MAX_SITES - 1),
         Room("layout.py: OUTCOME_COUNTS", "words of a tally's head", 1 + max(head), layout.OUTCOME_COUNTS),
         Room("layout.py: LABEL and on", "words of a tally's head for so many places", len(head), len(set(head))),
         Room("layout.py: CONTROL_WORDS", "words of the control block", 1 + max(control), layout.CONTROL_WORDS),
@@ -58,7 +56,7 @@ def rooms() -> tuple[Room, ...]:
         Room("tdx/rules.py: STEP_BITS", "numbers of an ordering's steps", max(rules.Step), rules.STEP_MASK),
         Room("tdx/rules.py: MOST_STEPS", "bits of an ordering's steps", rules.MOST_STEPS * rules.STEP_BITS, INT64_BITS),
         Room("tdx/rules.py: Fault", "faults, a bit each", max(rules.Fault).bit_length(), INT64_BITS),
-        Room("race/ring.py: SITE_BITS", "sites of steps below the marks", len(SITES), min(rings.Mark) - 1),
+        Room("race/ring.py: SITE_BITS", "sites of steps below the marks", layout.MAX_SITES - 1, min(rings.Mark) - 1),
         Room("race/ring.py: SITE_BITS", "numbers of marks", max(rings.Mark), (1 << rings.SITE_BITS) - 1),
         Room(
             "race/ring.py: REPEAT_SHIFT", "words of the largest machine", largest.total_words,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any, ClassVar
 
-from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, HARNESS_VALUES, SITES, Site, Steps, kind_of, short_path
+from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, HARNESS_VALUES, Site, Steps, kind_of, short_path, sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Reference:
         self.value: int | None = None
         self.site: Site | None = None
         self._run = self._generator(function)(td, lay, rules, me, *args)
-        self._sites = {(site.function, site.file, site.line): site for site in SITES}
+        self._sites = {(site.function, site.file, site.line): site for site in sites()}
         self._pending: Any = None
         self._advance(None)
 

@@ -5,7 +5,7 @@ import ast
 from kernels.language.atomics import set_own
 from kernels.language.entered import words_with_room
 from kernels.language.steps import local
-from kernels.language.syntax import Do, Steps, Sub
+from kernels.language.syntax import Do, Parsed, Steps, Sub
 from kernels.layout import NEXT_START, Layout
 from kernels.tdx.bits import ONE_EPOCH
 from kernels.tdx.module.lifecycle import phymem_page_wbinvd
@@ -51,7 +51,7 @@ def kept(call: Steps, *arguments: int) -> Steps:
     keeping = ast.parse("keep(td, me, status)", mode="eval").body
     assert isinstance(keeping, ast.Call)
     body = (Sub("status", call, tuple(map(ast.Constant, arguments))), Do(keeping, harness=False))
-    return Steps(f"{call.name}_alone", keep, (), body, labelled=True)
+    return Steps(f"{call.name}_alone", keep, lambda _: Parsed(body, (), {}, False, ""))
 
 
 def kept_of(flow: Flow, name: str, *arguments: int) -> Steps:

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 import pytest
 
-from kernels.language.syntax import SITES, LanguageError
+from kernels.language.syntax import LanguageError, sites
 from kernels.layout import DELAY_ODDS_SHIFT, GO, MAX_SITES, OUTCOME_COUNTS, SLEEPS, ActorKind, actors
 from kernels.protocol import States
 from kernels.race.lines import load
@@ -101,7 +101,7 @@ def test_the_witness_is_told_in_the_protocols_words():
         ("thread 1", "takes the lock", 1, 4),
     ]
     assert story.stands == {
-        name: str(site) for name in ("thread 0", "thread 1") for site in SITES if site.name == LEAVES
+        name: str(site) for name in ("thread 0", "thread 1") for site in sites() if site.name == LEAVES
     }
 
 
@@ -111,8 +111,8 @@ def raced(rules: Rules, *, odds: int) -> tuple[int, int]:
     run, lay = load(PETERSON, Variant(perturbed=True))["thread"], PETERSON.plan(rules, Size())
     words = np.frombuffer(mmap.mmap(-1, 8 * lay.total_words), np.int64)
     PETERSON.prepare(words, lay, rules, 1)
-    for site in (one.number for function in PETERSON.steps.values() for one in SITES if one.function == function.name):
-        at = lay.perturb + site
+    for site in (one for one in sites() if one.function in PETERSON.steps):
+        at = lay.perturb + site.number
         words[at], words[at + MAX_SITES], words[at + 2 * MAX_SITES] = SLEEPS | odds << DELAY_ODDS_SHIFT, *LENGTHS
     pids, cpu = [], min(os.sched_getaffinity(0))
     for _, _, me in actors(lay):

@@ -19,7 +19,7 @@ from kernels.language.entered import interpreted
 from kernels.language.machine import DONE
 from kernels.language.parse import subs
 from kernels.language.resolve import Names
-from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, SITES, If, Loop, Statement, Steps, Sub, is_drawn
+from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, KINDS, If, Loop, Statement, Steps, Sub, is_drawn, sites
 from kernels.layout import LABEL, RNG, Actor
 from kernels.race.ring import SITE_BITS
 from kernels.race.straight import BARE, straight_source
@@ -68,7 +68,8 @@ def _labelled(function: Steps) -> Steps:
                 return dataclasses.replace(statement, body=again(body), step=again(step))
         return statement
 
-    return dataclasses.replace(function, labelled=True, body=again(function.body))
+    parsed = dataclasses.replace(function.parsed, body=again(function.body))
+    return dataclasses.replace(function, labelled=True, parse=lambda _: parsed)
 
 
 @functools.lru_cache(maxsize=128)
@@ -161,7 +162,7 @@ def by_straight_line(function: Steps, case: Case) -> Run:
 
     def set_own(words: np.ndarray, index: int, value: int) -> None:
         if index == case.me.tally + LABEL:
-            note(SITES[(value & (1 << SITE_BITS) - 1) - 1].name)
+            note(sites()[(value & (1 << SITE_BITS) - 1) - 1].name)
         else:
             words[index] = value
 

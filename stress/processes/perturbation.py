@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from kernels.language.syntax import SITES
+from kernels.language.syntax import sites as all_sites
 from kernels.layout import COST, COSTS, DELAY_ODDS_SHIFT, MAX_SITES, SLEEPS, SPREAD, SPREADS, STRUCK, Layout
 from kernels.race.clock import Calibration
 from kernels.race.lines import labels_of
@@ -52,7 +52,7 @@ def declared_sites(scenario: Scenario) -> Sites:
         raise UsageFault("start_offset: expected --rate beside it, as only turns of an open loop are due, found none")
     if scenario.start_offset and scenario.zappers < 2:
         raise UsageFault("start_offset: expected 2 zappers or more, as they are to start together, found 1")
-    labels = labels_in(scenario.flow)
+    labels = labels_in(scenario.flow) if scenario.yields or scenario.delays else []
     sites: dict[int, AtSite] = {}
     for label, probability in scenario.yields.items():
         sites |= dict.fromkeys(sites_of("yields", label, labels), AtSite(yields=probability))
@@ -65,7 +65,9 @@ def declared_sites(scenario: Scenario) -> Sites:
 def never_struck(words: Words, lay: Layout, scenario: Scenario, sites: Sites) -> list[str]:
     """The labels whose delay held nobody up in the race that these words are from: steps that nobody took."""
     struck = {
-        SITES[site - 1].name for site, there in sites.items() if there.delay and words[lay.perturb + STRUCK + site]
+        all_sites()[site - 1].name
+        for site, there in sites.items()
+        if there.delay and words[lay.perturb + STRUCK + site]
     }
     return [label for label in scenario.delays if label not in struck]
 
@@ -104,7 +106,8 @@ def declare(words: Words, lay: Layout, sites: Sites, clock: Calibration) -> None
 def costs_by_site(scenario: Scenario) -> dict[int, int]:
     """The nanoseconds that each site is declared to take, of those that this flow has; 0 is none."""
     found = {label: costs.cost_ns(text) for key, text in scenario.costs.items() for label in costs.COSTS[key].labels}
-    return {site: found[name] for site, name in enumerate(labels_in(scenario.flow)) if found.get(name)}
+    labels = labels_in(scenario.flow) if found else []
+    return {site: found[name] for site, name in enumerate(labels) if found.get(name)}
 
 
 def declare_costs(words: Words, lay: Layout, by_site: Mapping[int, int], clock: Calibration) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kernels.language.syntax import SITES
+from kernels.language.syntax import sites
 from kernels.layout import FREEZE_ON, Layout
 from kernels.race.clock import Calibration
 from kernels.race.ring import Entry, entries
@@ -88,4 +88,4 @@ def entries_of_a_shootdown(found: Sequence[Entry], lay: Layout) -> float | None:
 
 
 def _is_claim(entry: Entry) -> bool:
-    return entry.site <= len(SITES) and bool(entry.value) and SITES[entry.site - 1].name in CLAIMS
+    return entry.site <= len(known := sites()) and bool(entry.value) and known[entry.site - 1].name in CLAIMS

@@ -10,7 +10,7 @@ import pytest
 from kernels.language.atomics import fetch_add_seq_cst, load_acquire, store_release
 from kernels.language.parse import flat, subs
 from kernels.language.steps import anew_with, composed, op, steps
-from kernels.language.syntax import SITES, LanguageError, Step
+from kernels.language.syntax import DECLARED, LanguageError, Step, sites
 from kernels.tdx.module import mem as module
 from kernels.tests.programs import compiled
 
@@ -144,9 +144,9 @@ def plain(value: int) -> int:
 @pytest.fixture(autouse=True)
 def _sites_of_these_sources_are_forgotten() -> Iterator[None]:
     """A label has room for a few thousand."""
-    known = len(SITES)
+    known = len(DECLARED)
     yield
-    del SITES[known:]
+    del DECLARED[known:]
 
 
 @pytest.mark.parametrize("construct", REFUSED)
@@ -271,7 +271,7 @@ def base(td, lay, rules, me, gpa):
 
 def test_what_is_composed_has_what_the_layers_have_in_its_places_under_the_names_and_at_the_sites_of_the_source():
     base, other, another = (compiled(ALIKE, name) for name in ("base", "other", "another"))
-    base, known = anew_with(base, {"other": other}, "base"), len(SITES)
+    base, known = anew_with(base, {"other": other}, "base"), len(sites())
 
     made = composed(base, [{other: another}], "both")
 
@@ -279,7 +279,7 @@ def test_what_is_composed_has_what_the_layers_have_in_its_places_under_the_names
     assert [step.site for step in flat(made.body) if isinstance(step, Step)] == [
         step.site for step in flat(base.body) if isinstance(step, Step)
     ]
-    assert len(SITES) == known
+    assert len(sites()) == known
 
 
 def test_what_stands_in_a_place_may_call_what_is_below_it():
@@ -319,15 +319,15 @@ def test_a_function_of_steps_keeps_the_parameters_behind_the_environment():
 
 
 def test_a_site_prints_as_where_and_what():
-    site = next(site for site in SITES if site.name == "mem_track.load_acquire_epoch_tracking")
+    site = next(site for site in sites() if site.name == "mem_track.load_acquire_epoch_tracking")
 
     assert str(site) == f"mem_track: load_acquire epoch_tracking (kernels/tdx/module/mem.py:{site.line})"
 
 
 def test_a_step_that_stands_twice_in_a_function_has_two_names():
     source = HEAD + "    yield load_acquire(td, lay.a)\n    yield load_acquire(td, lay.a)\n"
-    known = len(SITES)
+    known = len(sites())
     compiled(source, "f")
-    names = [site.name for site in SITES[known:]]
+    names = [site.name for site in sites()[known:]]
 
     assert names == ["f.load_acquire_a", "f.load_acquire_a_2"]

@@ -88,8 +88,8 @@ def f(td, lay, rules, me):
 """
     made = compiled(source, "f", **KNOWN)
 
-    assert made.naming == {"v": OneOf[VCPU], "s": SetOf[VCPU], "w": Holds[words.owner], "m": OfMe}
-    assert (made.gives_name, made.in_order) == (False, "")
+    assert made.parsed.naming == {"v": OneOf[VCPU], "s": SetOf[VCPU], "w": Holds[words.owner], "m": OfMe}
+    assert (made.parsed.gives_name, made.parsed.in_order) == (False, "")
 
 
 @pytest.mark.parametrize("shooter", range(64))
@@ -106,10 +106,9 @@ def test_a_flow_that_goes_through_vcpus_in_their_order_cannot_be_folded(flow) ->
     with pytest.raises(
         LanguageError, match=r"^kernels/[\w/]+\.py:\d+: actors are told apart here: .* cannot be folded$"
     ):
-        replace(of_flow, states=SHOOTDOWN.states)
+        _ = replace(of_flow, states=SHOOTDOWN.states).folds
 
-    unfolded = replace(SHOOTDOWN.states, folds=False)
-    assert replace(of_flow, states=unfolded).actors == of_flow.actors
+    assert not replace(of_flow, states=replace(SHOOTDOWN.states, folds=False)).folds
 
 
 def test_a_local_for_which_a_fingerprint_has_no_place_is_refused() -> None:

@@ -6,25 +6,41 @@ from typing import Any
 
 import pytest
 
+from kernels.language import syntax
 from kernels.language.atomics import SHARED_ACCESSES
-from kernels.language.syntax import KINDS, ROOT, SITES, Site, tree_of
+from kernels.language.syntax import DECLARED, KINDS, ROOT, LanguageError, Site, is_shipped, sites, tree_of
 from kernels.layout import MAX_SITES
-from kernels.tdx import protocol
+from kernels.tdx import protocol  # noqa: F401
 
-SHIPPED = [site for site in SITES if site.file.startswith("kernels/") and "tests" not in site.file]
+SHIPPED = [site for site in sites() if site.file.startswith("kernels/") and "tests" not in site.file]
 
 
 def test_site_numbers_count_from_one_and_fit_the_room_for_perturbations():
-    assert [site.number for site in SITES] == list(range(1, len(SITES) + 1))
+    assert [site.number for site in sites()] == list(range(1, len(sites()) + 1))
     assert len(SHIPPED) < MAX_SITES
 
 
 def test_sites_are_numbered_as_the_flows_have_them_whatever_was_imported_first():
     """A number stands in compiled text: another order would be compiled anew."""
-    of_parts = protocol.sites()
+    in_order = sorted(SHIPPED, key=lambda site: (site.file, site.line))
 
-    assert of_parts == SITES[: len(of_parts)]
-    assert len(of_parts) == len(SHIPPED)
+    assert [site.number for site in in_order] == list(range(1, len(SHIPPED) + 1))
+    assert {site.file.rpartition("/")[0] for site in SHIPPED} >= {"kernels/tdx/module", "kernels/tdx/parts"}
+
+
+def test_more_sites_than_a_label_has_room_for_are_refused(monkeypatch):
+    monkeypatch.setattr(syntax, "MAX_SITES", len(SHIPPED))
+    said = f"kernels/layout.py: MAX_SITES: {len(SHIPPED):,} sites of steps, expected at most {len(SHIPPED) - 1:,}"
+
+    with pytest.raises(LanguageError, match=said):
+        syntax._numbers.__wrapped__(tuple(one for one in DECLARED if is_shipped(one.source)))
+
+
+def test_what_a_function_of_steps_calls_stands_above_it():
+    """So none comes to itself; elsewhere an import says so, which reads these only when they are wanted."""
+    place = {one: at for at, one in enumerate(DECLARED)}
+
+    assert all(place[callee] < at for one, at in place.items() for callee in one.calls.values())
 
 
 def test_site_names_are_unique():

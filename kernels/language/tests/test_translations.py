@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kernels.language.atomics import own, set_own
 from kernels.language.parse import flat
 from kernels.language.resolve import Names
-from kernels.language.syntax import SITES, Step, Steps, Sub
+from kernels.language.syntax import DECLARED, Step, Steps, Sub, sites
 from kernels.layout import OUTCOME_COUNTS, RNG
 from kernels.race.straight import BARE, straight_source
 from kernels.search.schedule import interpreted_machines
@@ -61,18 +61,18 @@ REPEATED = {"derandomize": True, "deadline": None, "database": None}
 @pytest.fixture(autouse=True)
 def _drawn_sites_are_forgotten() -> Iterator[None]:
     """Drawn programs have sites too; a label has room for a few thousand."""
-    known = len(SITES)
+    known = len(DECLARED)
     yield
-    del SITES[known:]
+    del DECLARED[known:]
 
 
 def goes_the_same_way(source: str, start: tuple[int, ...], choices: list[int]) -> Run:
     """Compare a drawn program's three translations; what the generator did."""
-    known = len(SITES)
+    known = len(DECLARED)
     td = np.zeros(TOTAL_WORDS, np.int64)
     td[:4] = start
     run = check(compiled(source, "program"), Case(td, WATCHED, Words(), Flags(), ACTOR, choices=tuple(choices)))
-    del SITES[known:]
+    del DECLARED[known:]
     return run
 
 
@@ -262,7 +262,7 @@ def test_a_function_that_ships_goes_the_same_way_in_all_three(name, td, data):
 
 def test_every_site_that_ships_stands_in_one_of_these_functions():
     rooms = {room.__name__ for room in FILES}
-    of_kernels = {site.function for site in SITES if site.file.replace("/", ".").removesuffix(".py") in rooms}
+    of_kernels = {site.function for site in sites() if site.file.replace("/", ".").removesuffix(".py") in rooms}
 
     assert of_kernels <= set(SHIPPED)
     assert len(SHIPPED) == len({function.source for function in SHIPPED.values()})

@@ -12,7 +12,7 @@ from kernels.language.atomics import compare_exchange_seq_cst, fetch_add_seq_cst
 from kernels.language.compile import passed
 from kernels.language.parse import subs
 from kernels.language.resolve import Names
-from kernels.language.syntax import SITES, Steps
+from kernels.language.syntax import Steps, sites
 from kernels.layout import ENTRY_WORDS, FREEZE_ON, FROZEN, TRACED, Actor
 from kernels.race import lines as race
 from kernels.race.ring import LABEL, MOST_REPEATS, OPERAND, REPEAT_SHIFT, SITE_BITS, TICKS, VALUE, Mark
@@ -77,8 +77,8 @@ def told(machine: Alone, place: int) -> list[tuple[str, str, int]]:
     found = []
     for _, label, value, _ in (slot for slot in machine.ring(place) if slot[LABEL]):
         site, word = label & ((1 << SITE_BITS) - 1), label >> SITE_BITS
-        if site <= len(SITES):
-            found.append((SITES[site - 1].text.split()[0], layout.name_of(machine.lay, word), value))
+        if site <= len(sites()):
+            found.append((sites()[site - 1].text.split()[0], layout.name_of(machine.lay, word), value))
         else:
             named = layout.name_of(machine.lay, word) if site == Mark.OWN else str(word)
             found.append((Mark(site).name, named, value))
@@ -98,7 +98,7 @@ def test_a_bare_line_is_a_traced_line_without_what_tracing_adds(function):
 
 def test_a_bare_line_is_as_it_is_written_here():
     """The whole text of one, so that nothing is built in without a test that says so."""
-    numbers = {site.name: site.number for site in SITES}
+    numbers = {site.name: site.number for site in sites()}
 
     assert (
         straight_source(SHOOTDOWN, acknowledge, Names(), BARE)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernels.language.compile import passed
-from kernels.language.syntax import SITES
+from kernels.language.syntax import sites
 from kernels.layout import name_of
 from kernels.race.ring import Entry, Mark, entries
 from kernels.race.straight import Variant, straight
@@ -73,7 +73,7 @@ def test_a_raced_shootdown_has_the_spans_of_a_scheduled_one():
 
 
 def site(name: str) -> int:
-    return next(one.number for one in SITES if one.name == name)
+    return next(one.number for one in sites() if one.name == name)
 
 
 class Story:

@@ -4,7 +4,8 @@ sources: a release that was dropped, an acquire, or a full barrier, is another r
 
 from collections import Counter
 
-from kernels.tdx.protocol import barriers, sites
+from kernels.language.tests.test_shipped_steps import SHIPPED
+from kernels.tdx.protocol import barriers
 
 # Word | stores and locked read-modify-writes (which are full barriers) | loads; each with how often the source has it.
 TABLE = """
@@ -72,7 +73,7 @@ def told(counts: Counter[str]) -> str:
 
 def test_every_access_has_the_memory_order_of_the_table() -> None:
     found: dict[str, tuple[Counter[str], Counter[str]]] = {}
-    for site in sites():
+    for site in SHIPPED:
         _, _, word = site.text.partition(" ")
         if site.access and word:
             plain = site.access.startswith(("store", "load"))

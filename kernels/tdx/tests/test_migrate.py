@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kernels.language.syntax import SITES
+from kernels.language.syntax import sites
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.schedule import Schedule
 from kernels.tdx.outcomes import Outcome
@@ -21,7 +21,7 @@ MIGRATE = SPEC._replace(flow=int(Flow.MIGRATE), lps=2)
 SWITCH, KEEPS_TLB = int(Fault.NO_FLUSH_ON_SWITCH), int(Fault.VP_FLUSH_WITHOUT_INVEPT)
 KEEPS_LAST = int(Fault.VP_FLUSH_KEEPS_LAST)
 GUEST = "guest.reads_before_tick"
-READS = {site.name for site in SITES if site.says == GUEST_READ}
+READS = {site.name for site in sites() if site.says == GUEST_READ}
 
 
 def start(faults: int = 0) -> Schedule:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernels.language.syntax import SITES
+from kernels.language.syntax import sites
 from kernels.search.schedule import Schedule
 from kernels.tdx import bits
 from kernels.tdx.protocol import Size
@@ -17,7 +17,7 @@ MMIO = SPEC._replace(flow=int(Flow.MMIO), memslot_zap=int(MemslotZap.MMIO))
 AS_IT_IS = MMIO._replace(memslot_zap=int(MemslotZap.NONE))
 PRIVATE, SHARED = 0, 1
 CHANGES_MEMSLOT = {"may_change_memslot.private_or_shared": 1}
-TOLD = {site.name for site in SITES if site.says in (CPU_WALK, GUEST_READ)}
+TOLD = {site.name for site in sites() if site.says in (CPU_WALK, GUEST_READ)}
 
 
 def start(rules: Rules = MMIO, *, shootdowns: int = 1) -> Schedule:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from kernels import layout
-from kernels.language.syntax import SITES
 from kernels.search.explore import explore
 from kernels.tdx import counters, rooms
 from kernels.tdx.protocol import Size, of_flow
@@ -28,7 +27,6 @@ def test_one_more_than_there_is_room_for_is_refused(room: rooms.Room) -> None:
 @pytest.mark.parametrize(
     ("where", "name", "value", "said"),
     [
-        (rooms, "SITES", SITES[:1] * 1024, "layout.py: MAX_SITES: sites of steps: 1,024, expected at most 1,023"),
         (counters, "MOVES", layout.OUTCOME_COUNTS, "layout.py: OUTCOME_COUNTS: words of a tally's head: "),
         (counters, "MOVES", layout.FINISHED, "layout.py: LABEL and on: words of a tally's head for so many places: "),
         (
@@ -36,7 +34,7 @@ def test_one_more_than_there_is_room_for_is_refused(room: rooms.Room) -> None:
             "layout.py: CONTROL_WORDS: words of the control block: 81, expected at most 80",
         ),
     ],
-    ids=["a site too many", "a counter beyond the head", "two counters in one word", "a word beyond the block"],
+    ids=["a counter beyond the head", "two counters in one word", "a word beyond the block"],
 )  # fmt: skip
 def test_an_import_says_what_is_too_full(monkeypatch: pytest.MonkeyPatch, where, name, value, said) -> None:
     monkeypatch.setattr(where, name, value)

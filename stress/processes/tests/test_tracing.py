@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kernels.language.syntax import SITES
+from kernels.language.syntax import sites
 from kernels.layout import FREEZE_ON
 from kernels.race.lines import load
 from kernels.race.ring import Entry
@@ -48,7 +48,7 @@ def test_rings_freeze_at_what_is_forbidden_or_unknown() -> None:
 
 def claims(*places: int, of: int) -> list[Entry]:
     """A ring of `of` entries, those at `places` being claims of a page."""
-    claim = next(site.number for site in SITES if site.name == "claim_page.claim_mirror")
+    claim = next(site.number for site in sites() if site.name == "claim_page.claim_mirror")
     return [Entry("zapper 0", at, claim if at in places else 1, 0, 1, 0, 0) for at in range(of)]
 
 
