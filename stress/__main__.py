@@ -70,7 +70,8 @@ def _open_missing_streams() -> None:
 def _interrupted(number: int, frame: FrameType | None) -> None:
     """The end, in one line: what is dropped half made on the way to it has none of its own. The next one ends at once.
 
-    Python drops what is raised in a destructor or a callback: there the interrupt comes again a little later.
+    Python drops what is raised in a destructor or a callback: there the interrupt comes again a little later. A library
+    in C whose imports fail prints what was raised there, and raises an error of its own.
     """
 
     def dropped(found: "sys.UnraisableHookArgs") -> None:
@@ -80,6 +81,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     import warnings
 
     sys.unraisablehook = dropped
+    sys.excepthook = lambda *raised: None
     warnings.simplefilter("ignore", ResourceWarning)
     signal.signal(signal.SIGALRM, _interrupted)
     for stopping in STOPPING_SIGNALS:

@@ -78,10 +78,10 @@ def straight(protocol: Protocol, function: Steps, variant: Variant = BARE) -> An
         return source, {**names.values, **extra, "RNG": RNG, "LABEL": LABEL}
 
     file = f"straight{variant.suffix}_{function.name}"
-    return runnable(file, function.name, written, _composition(protocol, function) or written()[0], protocol.records)
+    return runnable(file, function.name, written, composition(protocol, function) or written()[0], protocol.records)
 
 
-def _composition(protocol: Protocol, function: Steps) -> str:
+def composition(protocol: Protocol, function: Steps) -> str:
     """What a line is made of where all of it stands in the kernels' own sources, by which the cache itself is named:
     the functions, and which stands in whose place. Else "": its text has to say it.
     """

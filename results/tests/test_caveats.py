@@ -189,6 +189,10 @@ def bench_of(rounds: int = 10, slower: float = 1.0, arm: Arm = ARMS[2], stolen: 
             bench_of(arm=an_arm("B", "no_kick", ("tracking_not_done",))),
             {"unsafe_raced": "known to be wrong and raced all the same: no_kick"},
         ),
+        (
+            bench_of(arm=ARMS[2].model_copy(update={"parameters": {"serialized": False}})),
+            {"one_zapper": f"one zapper, which meets no other: {ARMS[2].ordering} without mmu_lock for write"},
+        ),
     ],
 )
 def test_caveats_of_the_rounds_of_a_bench(bench: Bench, told: dict[str, str]):

@@ -4,13 +4,21 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kernels.language import cache
 from kernels.language.cache import digest
+from kernels.language.steps import composed
 from kernels.language.syntax import ROOT
+from kernels.race.straight import composition
+from kernels.tdx.kvm.vcpu_run import vcpu
+from kernels.tdx.part import parts_of
+from kernels.tdx.protocol import SHOOTDOWN
+from kernels.tdx.rules import Flow
+from kernels.tests.test_peterson import PETERSON, THREAD
 
 KERNELS = ROOT / "kernels"
 
@@ -20,6 +28,7 @@ import sys
 import numpy as np
 from kernels.language import cache
 from kernels.language.compile import passed
+from kernels.language.syntax import DECLARED
 from kernels.race.straight import straight
 from kernels.tdx.module.mem import mem_track
 from kernels.tdx.protocol import SHOOTDOWN
@@ -30,7 +39,8 @@ words = np.zeros(lay.total_words, np.int64)
 run = straight(SHOOTDOWN, mem_track)
 for _ in range(2):
     run(*passed(words, lay, Rules(*[0] * len(Rules._fields)), zapper_actor(lay, 0)))
-print(words[lay.epoch_tracking], cache.cache_directory(), sum(run.stats.cache_hits.values()))
+parsed = sum("parsed" in vars(one) for one in DECLARED)
+print(words[lay.epoch_tracking], cache.cache_directory(), sum(run.stats.cache_hits.values()), parsed)
 """
 
 
@@ -51,12 +61,12 @@ def start(tree: Path, cache: Path) -> "subprocess.Popen[str]":
     )
 
 
-def answer(process: "subprocess.Popen[str]") -> tuple[int, str, int]:
-    """The word, the cache's directory, and how often compiled code came from it."""
+def answer(process: "subprocess.Popen[str]") -> tuple[int, str, int, int]:
+    """The word, the cache's directory, how often compiled code came from it, and how many functions were parsed."""
     out, error = process.communicate()
     assert process.returncode == 0, error
-    word, place, hits = out.split()
-    return int(word), place, int(hits)
+    word, place, hits, parsed = out.split()
+    return int(word), place, int(hits), int(parsed)
 
 
 @pytest.fixture
@@ -84,10 +94,23 @@ def test_code_of_an_empty_cache_is_kept_for_the_next_and_not_for_edited_sources(
     after = answer(start(tree, kept))
 
     assert first[:2] == second[:2] == (2 << 24, first[1])
-    assert again == (2 << 24, first[1], 1)
-    assert after == (2 << 25, after[1], 0)
+    assert again == (2 << 24, first[1], 1, 0)
+    assert after == (2 << 25, after[1], 0, first[3])
+    assert first[3] > 200
     assert first[1] != after[1]
     assert not list(kept.rglob("*.tmp"))
+
+
+def test_a_line_is_known_by_what_stands_in_which_place_or_where_not_all_of_it_ships_by_its_text():
+    parts = [
+        composed(vcpu, layers, "vcpu") for layers in ([], [part.fills for part in parts_of(Flow.MEMSLOTS).values()])
+    ]
+    said = [composition(SHOOTDOWN, one) for one in (*parts, vcpu)]
+
+    assert all(said)
+    assert said[0] == said[2] != said[1]
+    assert composition(replace(SHOOTDOWN, built_in=None), vcpu) not in ("", said[2])
+    assert composition(PETERSON, PETERSON.actors[THREAD]) == ""
 
 
 def test_the_digest_changes_with_every_kernel_source(tree, monkeypatch):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from results.caveats import Caveat, caveat, caveats
+from results.caveats import Caveat, alone, caveat, caveats
 from results.figures import BY_ID, Figure
 from results.kinds.bench.record import (
     AA,
@@ -335,7 +335,9 @@ def bench_caveats(bench: Bench) -> tuple[Caveat, ...]:
     machine = {
         one["id"]: one for host in hosts for scenario in scenarios for one in caveats(host, scenario, [], in_turns=True)
     }
-    return (*machine.values(), *_of_the_rounds(bench))
+    single = all(at(bench, point).get("zappers") == 1 for point in bench.points)
+    raced = [{**arm.its, "expect": arm.expect, "zappers": 1} for arm in bench.arms if single]
+    return (*machine.values(), *_of_the_rounds(bench), *alone(raced, lambda _: "--zappers 2"))
 
 
 def at(bench: Bench, point: str) -> dict[str, Any]:
