@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernels.files import nameless
 from results.figures import FIGURES
-from results.kinds.bench.directory import read_bench
+from results.kinds.bench.directory import copied, read_bench
 from results.kinds.bench.record import Bench
 from results.kinds.kind import KINDS
 from results.kinds.run.record import read_result_json
@@ -145,13 +144,7 @@ class History:
         if path.suffix not in FORMATS:
             raise StoreError(f"{path}: expected a name that ends in {', '.join(FORMATS)}")
         self._narrow(wanted)
-        write_file(path, self._bytes(path.suffix))
-
-    def _bytes(self, suffix: str) -> bytes:
-        with nameless() as target:
-            rows, form = "SELECT * EXCLUDE (place) FROM chosen", f"{FORMATS[suffix]}, USE_TMP_FILE false"
-            self._tables.execute(f"COPY ({rows}) TO '{target}' ({form})")
-            return target.read_bytes()
+        write_file(path, copied(self._tables, "(SELECT * EXCLUDE (place) FROM chosen)", FORMATS[path.suffix]))
 
 
 def result_files(directories: Sequence[Path]) -> Iterator[Path]:

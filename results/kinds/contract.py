@@ -74,10 +74,15 @@ class ContractShape(DocumentShape):
     left_out: list[str]
 
 
+def _turn(leaf: str, lock: str, holder: str | None) -> tuple[int, str, int]:
+    """By SEAMCALL, lock and holder; nobody comes last."""
+    order: dict[str | None, int] = {name: place for place, name in enumerate(LEAF_NAMES.values())}
+    return order.get(leaf, len(order)), lock, order.get(holder, len(order))
+
+
 def entry(subject: Entry, found: Entry, conflicts: Iterable[Entry]) -> dict[str, Any]:
     """One ordering, judged. `subject`: what it is; `found`: how it went, `complete`, `open`, `states`, `seconds`."""
-    order = {name: place for place, name in enumerate(LEAF_NAMES.values())}
-    rows = sorted(conflicts, key=lambda one: (order[one["leaf"]], one["lock"], order.get(one["holder"], len(order))))
+    rows = sorted(conflicts, key=lambda one: _turn(one["leaf"], one["lock"], one["holder"]))
     made = {**subject, **found, "conflicts": rows}
     return {**made, **judge(made).fields}
 
@@ -150,13 +155,9 @@ def contract_table(document: Entry) -> Table:
     found = [{(row["leaf"], row["lock"], row["holder"]): row for row in one["conflicts"]} for one in entries]
     keys = list(dict.fromkeys(key for its in found for key in its))
     taken = {(leaf, lock) for leaf, lock, holder in keys if holder is not None}
-    order = {name: place for place, name in enumerate(LEAF_NAMES.values())}
     rows, marked, before = list[tuple[str, ...]](), set[int](), ("", True)
     differ = {key: len({one[key]["second"] if key in one else None for one in found}) > 1 for key in keys}
-    last = len(order)
-    for key in sorted(
-        keys, key=lambda key: (not differ[key], order.get(key[0], last), key[1], order.get(key[2], last))
-    ):
+    for key in sorted(keys, key=lambda key: (not differ[key], _turn(*key))):
         leaf, lock, holder = key
         if holder is None and (leaf, lock) in taken:
             continue
@@ -167,10 +168,9 @@ def contract_table(document: Entry) -> Table:
         named = _short(leaf) if before != (leaf, differ[key]) else ""
         rows.append((named, lock, _short(holder), *map(_cell, its), where))
         before = leaf, differ[key]
-    heads = [broken_name(one["ordering"], safe=is_safe(one)) for one in entries]
-    if len(document["machines"]) == 1:
-        return Table("", ("BUSY", "lock", "held by", *heads), tuple(row[:-1] for row in rows), marked=frozenset(marked))
-    return Table("", ("BUSY", "lock", "held by", *heads, "in"), tuple(rows), marked=frozenset(marked))
+    head = ("BUSY", "lock", "held by", *(broken_name(one["ordering"], safe=is_safe(one)) for one in entries), "in")
+    shown = len(head) - (len(document["machines"]) == 1)
+    return Table("", head[:shown], tuple(row[:shown] for row in rows), marked=frozenset(marked))
 
 
 def contract_answer(document: Entry) -> str:

@@ -103,24 +103,20 @@ def entries(
     pairs: Sequence[Pair], witnesses: Mapping[tuple[str, str, str], Sequence[Mapping[str, Any]]]
 ) -> list[dict[str, Any]]:
     """As they stand in the JSON; `witnesses` are told, by flow, ordering and fault."""
-    bare = {(pair.flow, pair.ordering): pair for pair in pairs if pair.fault == NO_FAULT}
-    return [
-        _entry(pair, bare.get((pair.flow, pair.ordering)), witnesses.get((pair.flow, pair.ordering, pair.fault), ()))
-        for pair in pairs
-    ]
-
-
-def _entry(pair: Pair, bare: Pair | None, witness: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    without = set(bare.found) if bare is not None and not pair.unread else set()
-    outcome = pair.outcome
-    return {
-        "flow": pair.flow, "ordering": pair.ordering, "fault": pair.fault, "verdict": pair.verdict.value,
-        "outcome": outcome, "steps": None if outcome is None else pair.found[outcome],
-        "machine": None if pair.machine is None else {k: v for k, v in pair.machine.items() if k != "liveness"},
-        "found": dict(pair.found), "added": sorted(set(pair.found) - without),
-        "lost": sorted(without - set(pair.found)), "complete": pair.complete, "states": pair.states,
-        "witness": list(witness),
-    }  # fmt: skip
+    bare = {(pair.flow, pair.ordering): set(pair.found) for pair in pairs if pair.fault == NO_FAULT}
+    made: list[dict[str, Any]] = []
+    for pair in pairs:
+        found, outcome = set(pair.found), pair.outcome
+        without = set() if pair.unread else bare.get((pair.flow, pair.ordering), set())
+        made.append({
+            "flow": pair.flow, "ordering": pair.ordering, "fault": pair.fault, "verdict": pair.verdict.value,
+            "outcome": outcome, "steps": None if outcome is None else pair.found[outcome],
+            "machine": None if pair.machine is None else {k: v for k, v in pair.machine.items() if k != "liveness"},
+            "found": dict(pair.found), "added": sorted(found - without), "lost": sorted(without - found),
+            "complete": pair.complete, "states": pair.states,
+            "witness": list(witnesses.get((pair.flow, pair.ordering, pair.fault), ())),
+        })  # fmt: skip
+    return made
 
 
 def breaks_a_right_order(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -167,21 +167,10 @@ def _a_row(
     return row | {key: (size or {}).get(key) for key in ("vcpus", "zappers")}
 
 
-def _searched(code: int) -> str:
-    """What a history has of a result of which nothing is expected: where all went well, that."""
-    return VERDICTS[code] if code else "searched"
-
-
-def _order_rows(atlas: Any) -> list[dict[str, Any]]:
-    verdict = _searched(orders.atlas_exit_code(atlas))
-    return [_a_row({**atlas, **atlas["parameters"], "verdict": verdict}, None, scenario="")]
-
-
-def _fault_rows(matrix: Any) -> list[dict[str, Any]]:
-    """A row an ordering, each with all faults."""
-    verdict = _searched(faults.matrix_exit_code(matrix))
-    told = [{"ordering": one["name"], "expect": one["expect"], "verdict": verdict} for one in matrix["orderings"]]
-    return [_a_row(one, None, scenario="") for one in told]
+def _searched_rows(code: int, ones: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of orderings of which nothing is expected: where all went well, that they were searched."""
+    verdict = VERDICTS[code] if code else "searched"
+    return [_a_row({**one, "verdict": verdict}, None, scenario="") for one in ones]
 
 
 def _of_document(name: str, what: str, file: str, models: Mapping[str, type[BaseModel]], **faces: Any) -> Kind:
@@ -276,7 +265,7 @@ KINDS = (
         cases=orders_views.order_cases,
         draw=partial(draw_map, "atlas"),
         alone=True,
-        rows=_order_rows,
+        rows=lambda it: _searched_rows(orders.atlas_exit_code(it), [{**it, **it["parameters"]}]),
         about=lambda it: {key: it[key] for key in ("ordering", "steps", "machines")},
     ),
     _of_document(
@@ -293,7 +282,9 @@ KINDS = (
         cases=faults.pair_cases,
         draw=partial(draw_map, "matrix"),
         alone=True,
-        rows=_fault_rows,
+        rows=lambda it: _searched_rows(
+            faults.matrix_exit_code(it), ({"ordering": one["name"], "expect": one["expect"]} for one in it["orderings"])
+        ),
         about=lambda it: {"machines": it["machines"]},
     ),
     _of_document(

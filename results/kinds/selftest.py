@@ -214,17 +214,13 @@ def _remarks(claims: Sequence[Claim]) -> Iterator[str]:
     if again := [one for one in claims if one["race"] is not None and one["race"]["tries"] > 1]:
         tries = ", ".join(f"{one['ordering']} {one['race']['tries']}" for one in again)
         yield f"Begun anew after another error, and all tries counted: {tries}."
-    yield _summary(claims)
-
-
-def _summary(claims: Sequence[Claim]) -> str:
     wrong, safe = [one for one in claims if not is_safe(one)], [one for one in claims if is_safe(one)]
     explored = sum(judge_explored(one).verdict == Verdict.passed for one in wrong)
     raced = sum(one["race"] is not None and one["race"]["caught"] for one in wrong)
     unraced = sum(not one["to_race"] for one in claims)
     rare = f" ({unraced} not raced)" if unraced else ""
     clean = sum(one["verdict"] == Verdict.passed for one in safe)
-    return (
+    yield (
         f"Of {len(wrong)} known wrong {explored} caught by exploring, {raced} by racing{rare}; "
         f"of {len(safe)} safe {clean} showed nothing."
     )

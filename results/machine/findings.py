@@ -146,21 +146,15 @@ def round_trip_tables(trips: Mapping[str, Any] | None, width: int) -> list[Rende
         spread = f"{found['median_ns']:.0f} ({found['least_ns']:.0f}-{found['most_ns']:.0f})"
         kinds.add_row(f"  {RELATION_WORDS[name]}", spread, plural(found["pairs"], "pair"))
     parts.append(kinds)
-    if _width(trips) <= width:
+    # The lower half: the upper one is the same.
+    cells = [
+        (f"  CPU {cpu}", *("-" if value is None else f"{value:.0f}" for value in row[:place]))
+        for place, (cpu, row) in enumerate(zip(trips["cpus"], trips["matrix_ns"], strict=True))
+    ][1:]
+    widest = max(len(cell) for _, *row in cells for cell in row)
+    if 10 + len(cells) * (max(widest, 3) + 1) <= width:
         head = ("", *map(str, trips["cpus"][:-1]))
-        parts.append(Table("", head, tuple(map(tuple, _cells(trips))), frozenset(range(1, len(head)))))
+        parts.append(Table("", head, tuple(cells), frozenset(range(1, len(head)))))
     else:
         parts.append(Text("  All pairs stand in `doctor --json`, under round_trips.", style="dim"))
     return [*parts, ""]
-
-
-def _cells(trips: Mapping[str, Any]) -> list[list[str]]:
-    """The lower half: the upper one is the same."""
-    rows = trips["matrix_ns"]
-    texts = [["-" if value is None else f"{value:.0f}" for value in row[:place]] for place, row in enumerate(rows)]
-    return [[f"  CPU {cpu}", *row] for cpu, row in zip(trips["cpus"], texts, strict=True)][1:]
-
-
-def _width(trips: Mapping[str, Any]) -> int:
-    widest = max(len(cell) for row in _cells(trips) for cell in row[1:])
-    return 10 + (len(trips["cpus"]) - 1) * (max(widest, 3) + 1)

@@ -49,14 +49,14 @@ def topology(cpus: Sequence[int], root: Path = ROOT) -> Topology:
         caches=_groups(cpus, root, _last_caches(cpus, root)),
         packages=_groups(cpus, root, ("topology/package_cpus_list", "topology/core_siblings_list")),
         nodes=_by_key(cpus, {cpu: _node(root, cpu) for cpu in cpus}),
-        kinds=_by_key(cpus, {cpu: _kind(root, cpu) for cpu in cpus}),
+        kinds=_groups(cpus, root, ("cpu_capacity", "cpufreq/cpuinfo_max_freq")),
         offline=cpu_list(line(root, f"{CPUS}/offline")),
         told=any(line(root, f"{CPUS}/cpu{cpu}/{name}") for cpu in cpus for name in CORES),
     )
 
 
 def _groups(cpus: Sequence[int], root: Path, names: Sequence[str], *, alone: bool = False) -> tuple[Cpus, ...]:
-    """By the lists of siblings in the first of these files that is there; without any, all together or each alone."""
+    """By what stands in the first of these files that is there; without any, all together or each alone."""
     keys: dict[int, str | None] = {}
     for cpu in cpus:
         found = (line(root, f"{CPUS}/cpu{cpu}/{name}") for name in names)
@@ -78,10 +78,6 @@ def _node(root: Path, cpu: int) -> str | None:
         return next((found.name for found in (root / f"{CPUS}/cpu{cpu}").glob("node[0-9]*")), None)
     except OSError:
         return None
-
-
-def _kind(root: Path, cpu: int) -> str | None:
-    return line(root, f"{CPUS}/cpu{cpu}/cpu_capacity") or line(root, f"{CPUS}/cpu{cpu}/cpufreq/cpuinfo_max_freq")
 
 
 def _by_key(cpus: Iterable[int], keys: dict[int, str | None]) -> tuple[Cpus, ...]:

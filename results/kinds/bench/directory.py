@@ -9,7 +9,7 @@ import importlib.util
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from results.store import (
 )
 from results.verdict import MET
 from results.words import installed_by
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 TYPES = {
     "round": "BIGINT", "point": "VARCHAR", "place": "BIGINT", "arm": "VARCHAR", "ordering": "VARCHAR",
@@ -86,15 +89,17 @@ def write_parquet(bench: Bench, path: Path) -> None:
     import duckdb
 
     # A thread would be one too many for a later fork.
-    with (
-        nameless(csv_text(bench).encode()) as source,
-        nameless() as target,
-        duckdb.connect(config={"threads": 1}) as database,
-    ):
+    with nameless(csv_text(bench).encode()) as source, duckdb.connect(config={"threads": 1}) as database:
         database.read_csv(str(source), header=True, dtype=columns(bench)).to_view("rounds")
-        database.execute(f"COPY rounds TO '{target}' (FORMAT parquet, USE_TMP_FILE false)")
-        content = target.read_bytes()
+        content = copied(database, "rounds", "FORMAT parquet")
     write_file(path, content)
+
+
+def copied(database: "DuckDBPyConnection", rows: str, form: str) -> bytes:
+    """What DuckDB writes of these rows, a table or a query in brackets, in this form."""
+    with nameless() as target:
+        database.execute(f"COPY {rows} TO '{target}' ({form}, USE_TMP_FILE false)")
+        return target.read_bytes()
 
 
 CSV = "rounds.csv"
