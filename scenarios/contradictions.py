@@ -92,7 +92,8 @@ def _of_undo(o: Ordering) -> Iterator[str]:
     """What cannot take a BLOCK back, or never does."""
     if not o.undo:
         return
-    if "block" not in o.every_step or not any("hand_up" in policy for policy in _of_zapper(o)):
+    of_zapper = [by_mode for seamcall, by_mode in in_force(o).items() if seamcall in o.every_step]
+    if "block" not in o.every_step or not any("hand_up" in policy for its in of_zapper for policy in its.values()):
         yield 'found steps, but no BUSY of a zapper is handed up, as busy = { remove = "hand_up" } has it'
     if o.undo.count("unblock") != 1:
         yield f'expected the step "unblock" once, found it {o.undo.count("unblock")} times'
@@ -105,13 +106,6 @@ def _of_undo(o: Ordering) -> Iterator[str]:
         yield f"expected at most {most} steps, found {len(o.undo)}"
     yield from out_of_turn(o.undo)
     yield from _of_locks(o.undo)
-
-
-def _of_zapper(o: Ordering) -> Iterator[str]:
-    """The policies for BUSY of the zapper's steps."""
-    for seamcall, by_mode in in_force(o).items():
-        if seamcall in o.every_step:
-            yield from by_mode.values()
 
 
 def last_of(step: str, steps: Sequence[str]) -> int:

@@ -95,8 +95,11 @@ def judge_exploration(exploration: Exploration) -> Judgement:
 def _judge_known_wrong(exploration: Exploration, bad: Mapping[str, int]) -> Judgement:
     expected = list(exploration["expect"])
     right = exploration.get("otherwise_safe", False)
+    grave = GRAVE - {"refcount_broken"} if exploration["faults"] else GRAVE
     undeclared = {
-        name: steps for name, steps in bad.items() if name not in expected and (right or _is_grave(name, exploration))
+        name: steps
+        for name, steps in bad.items()
+        if name not in expected and (right or name in grave or grade_of(name) == Grade.unknown)
     }
     if undeclared:
         return Judgement(Verdict.failed, f"can happen, and nobody declared it: {_with_steps(undeclared)}")
@@ -110,11 +113,6 @@ def _judge_known_wrong(exploration: Exploration, bad: Mapping[str, int]) -> Judg
     return Judgement(
         Verdict.inconclusive, f"{known} did not show in {looked_at(exploration)}, {_why_open(exploration)}"
     )
-
-
-def _is_grave(name: str, exploration: Exploration) -> bool:
-    grave = GRAVE - {"refcount_broken"} if exploration["faults"] else GRAVE
-    return name in grave or grade_of(name) == Grade.unknown
 
 
 def _why_open(exploration: Exploration) -> str:
@@ -204,18 +202,15 @@ def _how_far(exploration: Exploration) -> str:
 def _of_liveness(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
     not_looked = [one for one in explorations if not is_sampled(one) and one["complete"] and one["liveness"] is None]
     if not_looked:
+        # They were left out, or the graph of all states had no room.
+        left_out, no_room = "the same without --no-liveness", "a smaller machine or more --memory"
+        advice = dict.fromkeys(no_room if one.get("liveness_asked", True) else left_out for one in not_looked)
         yield caveat(
             "no_liveness",
             f"livelocks were not looked for in {', '.join(one['ordering'] for one in not_looked)}",
             "deadlocks would have been found; an endless run in which everyone moves and a zapper never ends would not",
-            f"{' and '.join(dict.fromkeys(map(_to_look, not_looked)))}",
+            " and ".join(advice),
         )
-
-
-def _to_look(exploration: Exploration) -> str:
-    """What has livelocks looked for: they were left out, or the graph of all states had no room."""
-    asked = exploration.get("liveness_asked", True)
-    return "a smaller machine or more --memory" if asked else "the same without --no-liveness"
 
 
 def _undeclared(one: Exploration) -> list[str]:

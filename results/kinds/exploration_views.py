@@ -77,8 +77,11 @@ def exploration_table(exploration: Exploration) -> Table:
 
 def _steps(exploration: Exploration, name: str, *, every: bool) -> str:
     steps = exploration["witness_steps"].get(name)
+    if steps is None and not every:
+        return "-"
     if steps is None:
-        return _absent(exploration, name) if every else "-"
+        unasked = name == "no_progress" and exploration["liveness"] is None
+        return "not seen" if not exploration["complete"] else "not looked for" if unasked else "never"
     drawn = f" in {count(exploration['schedules_with'].get(name, 0))} schedules" if is_sampled(exploration) else ""
     return f"{count(steps)}{drawn}"
 
@@ -112,12 +115,6 @@ def _names(entries: Sequence[Exploration]) -> list[str]:
     names = [outcome.name for outcome in told if outcome.name != "fresh"]
     others = dict.fromkeys(name for one in entries for name in (*one["outcomes"], *failing(one)))
     return names + [name for name in others if name not in names]
-
-
-def _absent(exploration: Exploration, name: str) -> str:
-    if name == "no_progress" and exploration["liveness"] is None and exploration["complete"]:
-        return "not looked for"
-    return "never" if exploration["complete"] else "not seen"
 
 
 def _how_far(exploration: Exploration) -> Iterator[str]:

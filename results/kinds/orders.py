@@ -129,11 +129,8 @@ class Kind(NamedTuple):
 
 def kinds(entries: Sequence[Mapping[str, Any]]) -> list[Kind]:
     """The orders by kind: the safe first, then by number."""
-    counts = Counter(map(kind_of, entries))
-    return [
-        _kind(kind, [one for one in entries if kind_of(one) == kind])
-        for kind, _ in sorted(counts.items(), key=lambda it: (it[0] != OrderVerdict.safe, -it[1], it[0]))
-    ]
+    found = [_kind(kind, [one for one in entries if kind_of(one) == kind]) for kind in {*map(kind_of, entries)}]
+    return sorted(found, key=lambda it: (it.kind != OrderVerdict.safe, -it.orders, it.kind))
 
 
 def _kind(kind: str, entries: Sequence[Mapping[str, Any]]) -> Kind:

@@ -51,17 +51,13 @@ def _yes(value: Any) -> str:
     return "on" if value else "off"
 
 
-def _cpus(value: Any) -> str:
-    return f"{value:g}"
-
-
 FACTS = (
     Fact("machine", "architecture", "nothing is comparable but verdicts"),
     Fact("cpu_model", "CPU", "latency is another CPU's"),
     Fact("hypervisor", "hypervisor", "tails are another host's"),
     Fact("cpus_allowed", "number of CPUs", "other actors had to share one"),
     Fact("cpus_used", "CPUs raced on", "other pairs of CPUs are nearer or farther apart"),
-    Fact("cpu_quota", "CPU quota", "the control group stopped actors at other times", _cpus),
+    Fact("cpu_quota", "CPU quota", "the control group stopped actors at other times", "{:g}".format),
     Fact("smt", "SMT", "actors shared cores differently", _yes),
     Fact("governor", "frequency governor", "the clock rate was another"),
     Fact("constant_tsc", "constant timestamp counter", "timestamps cost and tell other times", _yes),

@@ -229,14 +229,14 @@ def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
     return corrected
 
 
-def together(figures: Mapping[str, Sequence[float | None]]) -> dict[str, Simultaneous]:
+def together(figures: Mapping[str, Values | Sequence[float | None]]) -> dict[str, Simultaneous]:
     """Several figures of the same rounds against 0 at once, by signed ranks whose signs are flipped a round at a time.
 
-    Every figure has a value or None for each round, in the same order, and a value for some. The chance that any p
-    falls to 0.05 or below when nothing differs is 5 %, however the figures hang together.
+    Every figure has a value for each round, None or NaN where there is none, in the same order, and a value for some.
+    The chance that any p falls to 0.05 or below when nothing differs is 5 %, however the figures hang together.
     """
-    values = {name: np.array([v for v in row if v is not None]) for name, row in figures.items()}
-    ranks = np.array([_spread(figures[name], signed_ranks(values[name])) for name in values])
+    rows = {name: np.array(row, dtype=np.float64) for name, row in figures.items()}
+    ranks = np.array([signed_ranks(np.nan_to_num(row)) for row in rows.values()])  # a value that is not there has none
     norms = np.sqrt((ranks**2).sum(axis=1))
     norms[norms == 0] = 1.0
     signs = _signs(ranks.shape[1])
@@ -245,20 +245,14 @@ def together(figures: Mapping[str, Sequence[float | None]]) -> dict[str, Simulta
     seen = np.abs(ranks.sum(axis=1)) / norms
     critical = _critical(most)
     found = {}
-    for name, row, size in zip(values, values.values(), seen, strict=True):
+    for (name, row), size in zip(rows.items(), seen, strict=True):
         p = float((most >= size - 1e-9).mean())
-        means = _walsh_means(row)
+        values = row[~np.isnan(row)]
+        means = _walsh_means(values)
         found[name] = Simultaneous(
-            p, float(np.median(means)), *_walsh_interval(means, len(row), critical, differs=p <= 1 - LEVEL)
+            p, float(np.median(means)), *_walsh_interval(means, len(values), critical, differs=p <= 1 - LEVEL)
         )
     return found
-
-
-def _spread(row: Sequence[float | None], ranks: Values) -> Values:
-    """The ranks in the places of the values that are there, 0 elsewhere."""
-    out = np.zeros(len(row))
-    out[[place for place, value in enumerate(row) if value is not None]] = ranks
-    return out
 
 
 def _signs(count: int) -> Values:

@@ -142,14 +142,15 @@ def comparison(
     return bare if machines == 1 else bare.model_copy(update={"reference": None, "value": None})
 
 
-def _all_above_zero(pairs: Pairs) -> bool:
-    return all(first > 0 and second > 0 for first, second in pairs)
+def _all_above_zero(pairs: Sequence[tuple[float, float] | None]) -> bool:
+    return all(value > 0 for pair in pairs for value in pair or ())
 
 
-def _contrasts(pairs: Pairs) -> Values:
-    """What the signs are of: log-ratios, or differences where a value is 0 and has no logarithm."""
-    first, second = (np.array([pair[side] for pair in pairs], dtype=np.float64) for side in (0, 1))
-    return np.log(second / first) if _all_above_zero(pairs) else second - first
+def _contrasts(pairs: Sequence[tuple[float, float] | None]) -> Values:
+    """What the signs are of: log-ratios, or differences where a value is 0 and has no logarithm; NaN for no pair."""
+    first, second = np.array([pair or (math.nan, math.nan) for pair in pairs], dtype=np.float64).T
+    contrasts: Values = np.log(second / first) if _all_above_zero(pairs) else second - first
+    return contrasts
 
 
 def coarsened(effect: Effect, off: float) -> Effect:
@@ -169,7 +170,7 @@ def _against_itself(bench: Bench) -> tuple[list[Comparison], AA | None]:
     usable = {name for name in flat if len(flat[name]) >= LEAST_ROUNDS}
     if bench.finished_rounds < LEAST_ROUNDS or not usable:
         return [], None
-    tested = together({name: _rows(every[name], _contrasts(flat[name])) for name in flat if name in usable})
+    tested = together({name: _contrasts(every[name]) for name in flat if name in usable})
     made = [_itself(bench, BY_ID[name], flat[name], tested.get(name)) for name in flat]
     differing = [one for one in made if one.finding == "differs"]
     p = min(one.p for one in tested.values())
@@ -183,12 +184,6 @@ def _twice(bench: Bench, figure: str) -> list[tuple[float, float] | None]:
         for first, second in zip(*(by_round(bench, point, arm, figure) for arm in (REFERENCE, AGAIN)), strict=True):
             found.append(None if first is None or second is None else (first, second))
     return found
-
-
-def _rows(pairs: Sequence[object], contrasts: Values) -> list[float | None]:
-    """The contrast of each pair, None where there is none: rounds keep their places."""
-    left = iter(contrasts)
-    return [None if pair is None else float(next(left)) for pair in pairs]
 
 
 def _itself(bench: Bench, figure: Figure, pairs: Pairs, tested: Simultaneous | None) -> Comparison:
