@@ -41,7 +41,7 @@ class BlockStep:
     given: tuple[dict[str, ast.expr], ...]  # of each of these its parameters, as locals or constants
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Block:
     """A piece of code with one entry: perhaps a step first, then private work, then where it goes."""
 

@@ -1,42 +1,33 @@
 """Which rules and which faults the steps of a machine look at: what they do not look at changes nothing there.
 
-The graphs of the actors' step machines are walked under the values of one ordering's rules. A test that these decide is
-followed the one way that it goes, the steps of a shootdown are taken as they stand in `rules.shootdown`, and a word in
-which nobody puts anything is 0. Whatever else is not known may be anything. So what is not read here is read in no
-interleaving; what is read may still make no difference.
+The graphs of the actors' step machines are walked under the values of one ordering's rules. Python runs what stands in
+a block, on numbers and on what is not known: a test that the rules decide goes the one way that it goes, the steps of a
+shootdown are taken as they stand in `rules.shootdown`, and a word in which nobody puts anything is 0. Whatever else is
+not known may be anything, and a test of it goes both ways. So what is not read here is read in no interleaving; what is
+read may still make no difference.
 """
 
 import ast
 import functools
-import inspect
 import itertools
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from kernels.language.atomics import ACCESSES
 from kernels.language.inline import Block
 from kernels.language.machine import blocks_of
 from kernels.language.resolve import Names
-from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, KINDS, constant_of, tree_of
+from kernels.language.syntax import CHOICE_COUNTS, CHOICE_WAYS, ENVIRONMENT, KINDS
 from kernels.tdx.protocol import protocol_of
-from kernels.tdx.rules import Fault, Flow, Rules
+from kernels.tdx.rules import Flow, Rules
 
 # By these vCPUs are asked, held back or got out of the guest: 0 until a step puts something there.
 SILENT = ("requests", "gate", "wait_for_sept_zap", "ipi")
-ANY_FAULT = sum(Fault)
-# All that a local can be, None for anything. More values than so many are anything, and so is what a block's locals are
-# once it was come to with so many of them.
-Value = frozenset[int] | None
-MOST_VALUES, MOST_WAYS, MOST_TURNS = 16, 256, 64
-EITHER = frozenset((0, 1))
-OPERATORS: dict[type, Callable[..., int]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod, ast.LShift: operator.lshift, ast.RShift: operator.rshift, ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_, ast.BitXor: operator.xor, ast.Eq: operator.eq, ast.NotEq: operator.ne,
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.USub: operator.neg,
-    ast.Invert: operator.invert,
-}  # fmt: skip
-BUILTINS: dict[str, Callable[..., int]] = {"int": int, "max": max, "min": min}
+# What a block's locals are is anything once it was come to with so many of them. A loop of private work whose end is
+# not known has so many tests at most: what it looks at it looks at in its first turns.
+MOST_WAYS, MOST_TESTS = 1024, 16
+Held = dict[str, int | None]  # locals, None for what is not known
 
 
 class Reads(NamedTuple):
@@ -79,16 +70,26 @@ def _walked(rules: Rules) -> Reads:
         written = walk.written
 
 
-class _Machine(NamedTuple):
-    """An actor's first block, what names stand for, and by block the locals that are kept, and which of these it names.
+class _Work(NamedTuple):
+    """A block as Python runs it: what its step is given, the work behind it, the test; the locals that are kept at its
+    head, and those that it names.
 
     None that counts is kept: as many values as turns, none of which decides anything.
     """
 
+    given: Sequence[CodeType]
+    behind: Sequence[tuple[str | None, CodeType]]
+    test: CodeType | None
+    kept: Sequence[str]
+    named: Sequence[str]
+
+
+class _Machine(NamedTuple):
+    """An actor's first block, what names stand for, and by block its work."""
+
     start: Block
     names: Mapping[str, Any]
-    kept: Mapping[int, tuple[str, ...]]
-    named: Mapping[int, tuple[str, ...]]
+    work: Mapping[int, _Work]
 
 
 @functools.cache
@@ -98,16 +99,20 @@ def _machines(flow: Flow) -> Sequence[_Machine]:
         names = Names()
         blocks = blocks_of(function, names)
         counters = {name for block in blocks for name, tree in block.work if name and _counts(name, tree)}
-        kept = {block.number: tuple(sorted(block.live - counters)) for block in blocks}
-        named = {block.number: tuple(sorted(_named(block).intersection(kept[block.number]))) for block in blocks}
-        made.append(_Machine(blocks[0], names.values, kept, named))
+        work = {block.number: _work(block, counters) for block in blocks}
+        made.append(_Machine(blocks[0], names.values, work))
     return made
 
 
-def _named(block: Block) -> set[str]:
-    trees = [tree for _, tree in block.work] + ([] if block.test is None else [block.test])
-    trees += [] if block.step is None else block.step.arguments
-    return {one.id for tree in trees for one in ast.walk(tree) if isinstance(one, ast.Name)}
+def _work(block: Block, counters: set[str]) -> _Work:
+    def code(tree: ast.expr) -> CodeType:
+        return compile(ast.unparse(tree), "<private work>", "eval")
+
+    given = [code(argument) for argument in block.step.arguments] if block.step else []
+    behind = [(name, code(tree)) for name, tree in block.work]
+    test = code(block.test) if block.test else None
+    read = {name for one in (*given, *(one for _, one in behind), test) if one for name in one.co_names}
+    return _Work(given, behind, test, sorted(block.live - counters), sorted(block.live & read))
 
 
 def _counts(name: str, tree: ast.expr) -> bool:
@@ -116,6 +121,46 @@ def _counts(name: str, tree: ast.expr) -> bool:
         case ast.BinOp(left=ast.Name(id=grown), op=ast.Add()):
             return bool(grown == name)
     return False
+
+
+class _Unknown:
+    """What may be any number, and whatever is made of it. `word`: the silent word whose place it is."""
+
+    def __init__(self, walk: "_Walk", word: str = "") -> None:
+        self.walk, self.word = walk, word
+
+    def __bool__(self) -> bool:
+        return self.walk.goes()
+
+    def made(self, other: Any = None) -> "_Unknown":
+        return other if isinstance(other, _Unknown) and other.word else self
+
+
+for _name in (
+    "add", "radd", "sub", "rsub", "mul", "rmul", "floordiv", "rfloordiv", "mod", "rmod", "lshift", "rlshift", "rshift",
+    "rrshift", "and", "rand", "or", "ror", "xor", "rxor", "neg", "invert", "eq", "ne", "lt", "le", "gt", "ge",
+):  # fmt: skip
+    setattr(_Unknown, f"__{_name}__", _Unknown.made)
+
+
+class _Record:
+    """A record of a step by what its fields are."""
+
+    def __init__(self, field: Callable[[str], Any]) -> None:
+        self._field = field
+
+    def __getattr__(self, name: str) -> Any:
+        return self._field(name)
+
+
+class _Faults(NamedTuple):
+    """`rules.faults`, of which it is known what is looked for."""
+
+    walk: "_Walk"
+
+    def __and__(self, mask: int) -> int:
+        self.walk.faults |= mask
+        return self.walk.rules.faults & mask
 
 
 class _Walk:
@@ -127,243 +172,131 @@ class _Walk:
         self.fields: set[str] = set()
         self.faults = 0
         self.written: set[str] = set()
-        self.known: dict[Any, Value] = {}
+        self.unknown = _Unknown(self)
+        self.places = {word: _Unknown(self, word) for word in SILENT}
+        self.known: dict[Any, Iterable[Any]] = {}  # by function and what it is given
+        self.builtins = {"int": lambda value: value, "range": self.turns, "max": self.run(max), "min": self.run(min)}
+        self.way: list[bool] = []  # how tests of what is not known go, so many of which were made
+        self.tests = 0
+        self.others: list[list[bool]] = []
 
     def machine(self, machine: _Machine) -> None:
         """Every block that can be come to, with each of the values that decide; taken once for those that it names."""
+        records = _Record(self.place), _Record(self.rule), _Record(lambda name: self.unknown)
+        names = self.meant(machine.names) | dict(zip(ENVIRONMENT, (self.unknown, *records), strict=True))
         ways: dict[int, set[Any]] = {}
-        taken: dict[Any, tuple[Sequence[Block], dict[str, Value]]] = {}
-        waiting: list[tuple[Block, dict[str, Value]]] = [(machine.start, {})]
+        taken: dict[Any, list[tuple[Block, Held]]] = {}
+        waiting: list[tuple[Block, Held]] = [(machine.start, {})]
         while waiting:
             block, held = waiting.pop()
-            been = ways.setdefault(block.number, set())
-            if len(been) >= MOST_WAYS:
-                held = {}
-            if (way := tuple(map(held.get, machine.kept[block.number]))) not in been:
+            been, work = ways.setdefault(block.number, set()), machine.work[block.number]
+            held = {name: held.get(name) for name in work.kept} if len(been) < MOST_WAYS else {}
+            if (way := tuple(held.values())) not in been:
                 been.add(way)
-                named = machine.named[block.number]
-                if (case := (block.number, *map(held.get, named))) not in taken:
-                    scope = _Scope(self, machine.names, {name: held.get(name) for name in named})
-                    taken[case] = self.block(block, scope), scope.held
-                after, made = taken[case]
-                waiting += [(one, held | made) for one in after]
+                its = {name: held.get(name) for name in work.named}
+                if (case := (block.number, *its.values())) not in taken:
+                    taken[case] = list(self.ends(block, work, names, its))
+                waiting += [(after, held | made) for after, made in taken[case]]
 
-    def block(self, block: Block, scope: "_Scope") -> Sequence[Block]:
+    def ends(self, block: Block, work: _Work, names: dict[str, Any], held: Held) -> Iterator[tuple[Block, Held]]:
+        """Where a block goes with these locals, and what it makes of them: each way once."""
+
+        def once() -> tuple[Block | None, tuple[tuple[str, int | None], ...]]:
+            its = {name: self.unknown if value is None else value for name, value in held.items()}
+            after = self.block(block, work, names, its)
+            return after, tuple((name, None if isinstance(it, _Unknown) else int(it)) for name, it in its.items())
+
+        return ((after, dict(made)) for after, made in self.every_way(once) if after is not None)
+
+    def block(self, block: Block, work: _Work, names: dict[str, Any], held: dict[str, Any]) -> Block | None:
+        """Take a block with its locals; returns where it goes."""
         if block.step is not None:
-            step = block.step
-            given = [scope.value(argument) for argument in step.arguments]
-            function = scope.names[step.call]
-            if step.is_choice:
-                more = [None] * (function.__code__.co_argcount - len(given))
-                for one in filter(None, (CHOICE_COUNTS[function], CHOICE_WAYS.get(function), function)):
-                    count = one.__code__.co_argcount
-                    self.call(one, tuple([*given, *more][:count]) if one is not function else (None,) * count)
-                found: Value = None
-            else:
-                found = self.access(step.call, step.arguments[1], given[2:])
-            if step.target:
-                scope.held[step.target] = found
-        for name, tree in block.work:
-            value = scope.value(tree)
+            found = names[block.step.call](*(eval(one, names, held) for one in work.given))
+            if block.step.target:
+                held[block.step.target] = found
+        for name, code in work.behind:
+            value = eval(code, names, held)
             if name:
-                scope.held[name] = value
-        if block.test is None:
-            return block.next()
-        assert block.then is not None and block.other is not None
-        truth = _truth(scope.value(block.test))
-        return [block.then, block.other] if truth is None else [block.then if truth else block.other]
+                held[name] = value
+        return block.other if work.test is not None and not eval(work.test, names, held) else block.then
 
-    def access(self, call: str, address: ast.expr, operands: Sequence[Value]) -> Value:
-        """What an access gives back."""
-        word = next(
-            (one.attr for one in ast.walk(address) if isinstance(one, ast.Attribute) and one.attr in SILENT), ""
-        )
-        if word and not call.startswith("load") and not all(value == {0} for value in operands):
-            self.written.add(word)
-        return frozenset((0,)) if word and word not in self.before and call.startswith("load") else None
+    def every_way(self, run: Callable[[], Any]) -> Iterable[Any]:
+        """What comes of this, however tests of what is not known go."""
+        outer = self.way, self.tests, self.others
+        found: dict[Any, None] = {}
+        self.others = [[]]
+        while self.others:
+            self.way, self.tests = self.others.pop(), 0
+            found[run()] = None
+        self.way, self.tests, self.others = outer
+        return found
 
-    def field(self, record: str, name: str) -> Value:
-        if record == "rules" and name == "faults":
-            self.faults = ANY_FAULT
-        if record == "lay" and name != "lps":
-            return None
-        if record not in ("rules", "lay"):
-            return None
+    def goes(self) -> bool:
+        """How a test of what is not known goes, which goes the other way another time."""
+        self.tests += 1
+        if self.tests > len(self.way):
+            if self.tests <= MOST_TESTS:
+                self.others.append([*self.way, False])
+            self.way.append(self.tests <= MOST_TESTS)
+        return self.way[self.tests - 1]
+
+    def turns(self, *bounds: Any) -> Iterable[Any]:
+        """A range; of one that is not known any number of turns."""
+        unknown = any(isinstance(one, _Unknown) for one in bounds)
+        return itertools.takewhile(bool, itertools.repeat(self.unknown)) if unknown else range(*bounds)
+
+    def place(self, name: str) -> Any:
+        """A field of the layout."""
+        return self.rule(name) if name == "lps" else self.places.get(name, self.unknown)
+
+    def rule(self, name: str) -> Any:
+        if name == "faults":
+            return _Faults(self)
         self.fields.add(name)
-        return frozenset((int(getattr(self.rules, name)),))
+        return int(getattr(self.rules, name))
 
-    def call(self, function: Any, given: tuple[Value, ...]) -> Value:
-        """What a function answers, once its steps are looked at."""
-        key = function, given
-        if key not in self.known:
-            self.known[key] = None
-            tree = _tree(function)
-            names = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
-            scope = _Scope(self, names, dict(zip((one.arg for one in tree.args.args), given, strict=True)))
-            scope.run(tree.body)
-            self.known[key] = _joined(scope.answers)
-        return self.known[key]
+    def meant(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """What names mean where functions are given what is not known."""
+        return self.builtins | {
+            name: self.run(it) if isinstance(it, FunctionType) else it for name, it in known.items()
+        }
 
+    def run(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function where it may be given what is not known: of that alone it makes nothing that is."""
+        if function in ACCESSES:
+            return functools.partial(self.access, function.__name__)
+        if function in CHOICE_COUNTS:
+            return functools.partial(self.choice, function)
 
-class _Scope:
-    """Expressions and statements where names mean what they do: `held` are locals, the others globals."""
+        def run(*given: Any) -> Any:
+            if any(isinstance(one, _Record) for one in given) or KINDS.get(function) == "op":
+                *others, last = self.answers(function, *given)
+                return next((one for one in others if self.goes()), last)
+            return self.unknown if any(isinstance(one, _Unknown) for one in given) else function(*given)
 
-    def __init__(self, walk: _Walk, names: Mapping[str, Any], held: dict[str, Value]) -> None:
-        self.walk, self.names, self.held = walk, names, held
-        self.answers: list[Value] = []
+        return run
 
-    def value(self, tree: ast.expr) -> Value:
-        match tree:
-            case ast.Constant(value=int() as value):
-                return frozenset((int(value),))
-            case ast.Name(id=name) if name in self.held:
-                return self.held[name]
-            case ast.Name() | ast.Attribute() if (number := constant_of(tree, self.names)) is not None:
-                return frozenset((number,))
-            case ast.Attribute(value=ast.Name(id=record), attr=name):
-                return self.walk.field(record, name)
-            case ast.BinOp(left=left, op=ast.BitAnd(), right=right) if _is_faults(left):
-                return self.faults(self.value(right))
-            case ast.BinOp(left=left, op=op, right=right):
-                return _computed(OPERATORS[type(op)], self.value(left), self.value(right))
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
-                found = _computed(OPERATORS[type(op)], self.value(left), self.value(right))
-                return EITHER if found is None else found
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                truth = _truth(self.value(operand))
-                return EITHER if truth is None else frozenset((int(not truth),))
-            case ast.UnaryOp(op=op, operand=operand):
-                return _computed(OPERATORS[type(op)], self.value(operand))
-            case ast.BoolOp(op=op, values=operands):
-                return self.either(operands, isinstance(op, ast.Or))
-            case ast.IfExp(test=test, body=then, orelse=other):
-                truth = _truth(self.value(test))
-                taken = [then, other] if truth is None else [then if truth else other]
-                return _joined([self.value(one) for one in taken])
-            case ast.Call(func=ast.Name(id=name), args=arguments):
-                given = tuple(None if _is_environment(one) else self.value(one) for one in arguments)
-                function = self.names.get(name)
-                if KINDS.get(function) in ("local", "harness"):
-                    return self.walk.call(function, given)
-                return _computed(BUILTINS[name], *given) if name in BUILTINS else None
-        return None
+    def answers(self, function: Any, *given: Any) -> Iterable[Any]:
+        """What a function may give back; what it names is run so, too."""
+        if (function, given) not in self.known:
+            means = function.__globals__
+            known = self.meant({name: means[name] for name in function.__code__.co_names if name in means})
+            inner = FunctionType(function.__code__, known)
+            self.known[function, given] = self.every_way(functools.partial(inner, *given))
+        return self.known[function, given]
 
-    def faults(self, mask: Value) -> Value:
-        """`rules.faults & mask`."""
-        looked_at = ANY_FAULT if mask is None else functools.reduce(operator.or_, mask)
-        self.walk.faults |= looked_at
-        return _computed(operator.and_, frozenset((self.walk.rules.faults & looked_at,)), mask)
+    def choice(self, function: Any, *given: Any) -> Any:
+        """Any way of a choice: how many there are, what each means, and how a race draws one."""
+        its, more = given[: len(ENVIRONMENT)], given[len(ENVIRONMENT) :]
+        self.answers(CHOICE_COUNTS[function], *given)
+        if way := CHOICE_WAYS.get(function):
+            self.answers(way, *its, self.unknown, *more)
+        self.answers(function, *its, *[self.unknown] * (function.__code__.co_argcount - len(its)))
+        return self.unknown
 
-    def either(self, operands: Sequence[ast.expr], is_or: bool) -> Value:
-        """`or`, `and`: the first operand at which the answer is known; those behind it are not looked at."""
-        ends: list[Value] = []
-        for place, operand in enumerate(operands):
-            value = self.value(operand)
-            if place == len(operands) - 1:
-                ends.append(value)
-            elif value is None:
-                ends.append(None if is_or else frozenset((0,)))
-            else:
-                ends.append(frozenset(one for one in value if bool(one) == is_or))
-                if ends[-1] == value:
-                    break
-        return _joined(ends)
-
-    def run(self, body: Sequence[ast.stmt]) -> bool:
-        """Take statements of a function; False where none behind them is taken."""
-        return all(map(self.statement, body))
-
-    def statement(self, statement: ast.stmt) -> bool:
-        match statement:
-            case ast.Return(value=value):
-                self.answers.append(frozenset((0,)) if value is None else self.value(value))
-                return False
-            case ast.Break() | ast.Continue():
-                return False
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                self.held[name] = self.value(value)
-            case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
-                self.held[name] = self.value(ast.BinOp(target, op, value))
-            case ast.Expr(value=value):
-                self.value(value)
-            case ast.If(test=test, body=then, orelse=other):
-                return self.branch(_truth(self.value(test)), then, other)
-            case ast.While(test=test, body=body):
-                return self.loop(statement, test, body)
-            case ast.For(iter=ast.Call(args=bounds), body=body):
-                for bound in bounds:
-                    self.value(bound)
-                self.forget(statement)
-                self.apart(body)
-        return True
-
-    def branch(self, truth: bool | None, then: Sequence[ast.stmt], other: Sequence[ast.stmt]) -> bool:
-        if truth is not None:
-            return self.run(then if truth else other)
-        ends = [held for held in (self.apart(then), self.apart(other)) if held is not None]
-        self.held = {name: _joined([held.get(name) for held in ends]) for name in set().union(*ends)} if ends else {}
-        return bool(ends)
-
-    def apart(self, body: Sequence[ast.stmt]) -> dict[str, Value] | None:
-        """The locals behind these statements, None where nothing is behind them; ours stay as they are."""
-        ours, self.held = self.held, dict(self.held)
-        goes_on = self.run(body)
-        theirs, self.held = self.held, ours
-        return theirs if goes_on else None
-
-    def loop(self, whole: ast.While, test: ast.expr, body: Sequence[ast.stmt]) -> bool:
-        """Turn after turn where each is known, else any number of them."""
-        leaves = any(isinstance(one, ast.Break | ast.Continue) for one in ast.walk(whole))
-        for _ in range(0 if leaves else MOST_TURNS):
-            truth = _truth(self.value(test))
-            if truth is None:
-                break
-            if not truth:
-                return True
-            if not self.run(body):
-                return False
-        self.forget(whole)
-        self.value(test)
-        self.apart(body)
-        return True
-
-    def forget(self, whole: ast.stmt) -> None:
-        """What a loop assigns may be anything."""
-        for one in ast.walk(whole):
-            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-                self.held[one.id] = None
-
-
-_tree = functools.cache(tree_of)
-
-
-def _is_faults(tree: ast.expr) -> bool:
-    return isinstance(tree, ast.Attribute) and tree.attr == "faults"
-
-
-def _is_environment(tree: ast.expr) -> bool:
-    return isinstance(tree, ast.Name) and tree.id in ENVIRONMENT
-
-
-def _truth(value: Value) -> bool | None:
-    found = None if value is None else {bool(one) for one in value}
-    return found.pop() if found and len(found) == 1 else None
-
-
-def _joined(values: Sequence[Value]) -> Value:
-    found: set[int] = set()
-    for value in values:
-        if value is None:
-            return None
-        found |= value
-    return frozenset(found) if len(found) <= MOST_VALUES else None
-
-
-def _computed(function: Callable[..., int], *values: Value) -> Value:
-    return _joined([frozenset((int(function(*given)),)) for given in _each(values)] or [None])
-
-
-def _each(values: Sequence[Value]) -> Iterator[tuple[int, ...]]:
-    """Every way to take one of each; none where one may be anything."""
-    known = [value for value in values if value is not None]
-    return itertools.product(*known) if len(known) == len(values) else iter(())
+    def access(self, name: str, words: Any, place: Any, *values: Any) -> Any:
+        """What an access gives back."""
+        word, loads = place.word if isinstance(place, _Unknown) else "", name.startswith("load")
+        if word and not loads and any(isinstance(value, _Unknown) or value for value in values):
+            self.written.add(word)
+        return 0 if word and loads and word not in self.before else self.unknown

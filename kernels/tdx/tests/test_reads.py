@@ -12,12 +12,14 @@ from kernels.tests.orders import (
     BLOCK,
     FLUSH,
     KICK,
+    PAIR,
     PROTECT,
     REMOVE,
     REQUESTS,
     SPEC,
     V6_16,
     V18,
+    WBINVD,
     busy,
     order,
     two_levels,
@@ -54,6 +56,7 @@ def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() ->
         of(order(PROTECT, FLUSH, **REQUESTS), Flow.WRITES, module=int(Module.NONE), flush_at=int(FlushAt.ENTRY))
     )
     found.append(of(SPEC._replace(entry_lock=1)))
+    found.append(of(order(BLOCK, REMOVE, WBINVD, **busy(Busy.HAND_UP))))
 
     fields = frozenset().union(*(one.fields for one in found))
     assert set(Rules._fields) - fields == {"faults", *OF_RACES}
@@ -86,6 +89,7 @@ BY_REQUEST, BY_TRACK = ({**SHARED, "shared_flush": int(by)} for by in (SharedFlu
         (Fault.TRACK_IGNORES_REFCOUNT, [SPEC], [UNTRACKED]),
         ("wait", [SPEC], [UNKICKED]),
         ("kick_by", [SPEC], [UNKICKED]),
+        ("gate", [V18._replace(**PAIR)], [SPEC._replace(**PAIR)]),
         # A word that nobody writes is zero.
         (Fault.REQUEST_CLEARED_LATE, [UNTRACKED._replace(**REQUESTS)], [UNTRACKED._replace(entry_requests=1)]),
         # A kick that does not wait and one that does differ in whom they await.
