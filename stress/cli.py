@@ -84,7 +84,7 @@ def _top(
 
 @verb(app, "run", options.RunRequest, EXIT_CODES)
 def _run(request: options.RunRequest) -> int:
-    from scenarios.real.model import is_real
+    from scenarios.reals import is_real
 
     if request.resume is None and is_real(request.scenario):
         from stress.real.resolve import resolve_real

@@ -20,7 +20,7 @@ from scenarios.faults import faults as known_faults
 from scenarios.files import shipped
 from scenarios.loader import load_ordering, load_scenario, shipped_orderings, shipped_scenarios
 from scenarios.long_form import in_full
-from scenarios.real.model import REAL_FAULTS, shipped_reals
+from scenarios.reals import REAL_FAULTS, shipped_reals
 from scenarios.wording import nearest, unknown
 from stress.errors import UsageFault
 from stress.options import ListRequest

@@ -29,7 +29,7 @@ from scenarios.loader import (
     with_options,
 )
 from scenarios.models import Ordering, Scenario
-from scenarios.real.model import REAL_FAULTS
+from scenarios.reals import REAL_FAULTS
 from scenarios.rules import compile_rules
 from scenarios.settings import changed
 from scenarios.wording import ScenarioError, listed, shown

@@ -7,7 +7,7 @@ from results.collect.real import interrupts_now, interrupts_since
 from scenarios.fields import KICKS
 from scenarios.loader import ScenarioError, load_ordering, load_scenario, with_options
 from scenarios.models import Ordering, Scenario
-from scenarios.real.model import ARMS, SET, Real, load_real, with_values
+from scenarios.reals import ARMS, SET, Real, load_real, with_values
 from scenarios.wording import unknown
 from stress.commands import typed
 from stress.errors import UsageFault

@@ -12,7 +12,7 @@ from typing import Any
 from scenarios.costs import COSTS
 from scenarios.loader import DEFAULT_SCENARIO, ScenarioError, apply_settings, load_scenario, with_options
 from scenarios.models import Ordering, Scenario
-from scenarios.real.model import SET, is_real
+from scenarios.reals import SET, is_real
 from scenarios.settings import SCENARIO_KEYS
 from scenarios.wording import shown, unknown
 from stress.bench.beside import beside

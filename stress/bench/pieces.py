@@ -17,7 +17,7 @@ from results.kinds.bench.tables import bench_cases, bench_screen
 from results.kinds.files import write_bench_report
 from results.store import RunDirectory, write_file
 from scenarios.models import Ordering, Scenario
-from scenarios.real.model import ARMS
+from scenarios.reals import ARMS
 from stress.bench.beside import race_beside
 from stress.bench.design import MAX_ROUNDS, Experiment, points, race_seconds
 from stress.bench.round import RoundBroken, Turn, arms, run_round, turns

@@ -15,7 +15,7 @@ from results.kinds.run.tables import forbidden_shootdowns
 from results.numbers.rounds import met_of
 from results.verdict import Ending, Verdict
 from scenarios.models import Ordering
-from scenarios.real.model import ARMS
+from scenarios.reals import ARMS
 from stress.bench.design import Point
 from stress.interrupts import Interrupts
 from stress.processes.prepared import Prepared

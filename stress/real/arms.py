@@ -21,7 +21,7 @@ from kernels.layout import LINE_WORDS
 from kernels.race.clock import Calibration
 from kernels.real.loops import load_loops
 from kernels.real.words import BEGUN, DONE, PAGE_BYTES, SLOT, Fault, Host, Places, Way, content, places
-from scenarios.real.model import Real
+from scenarios.reals import Real
 from stress.errors import CannotRunHere
 from stress.processes.placement import Cpus, inherited_cpus
 from stress.processes.shared_words import Words, shared_words

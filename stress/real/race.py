@@ -16,7 +16,7 @@ from results.collect.race import Run
 from results.collect.real import RealFacts, interrupts_now, interrupts_since, real_record
 from results.machine.host import cpu_times, steal_share
 from results.verdict import Ending
-from scenarios.real.model import Real
+from scenarios.reals import Real
 from stress.interrupts import Interrupts
 from stress.processes.placement import Cpus
 from stress.processes.shared_words import Words

@@ -1,6 +1,6 @@
 """What `run` of a real scenario was asked for; an option that means nothing there is refused."""
 
-from scenarios.real.model import Real, load_real, with_values
+from scenarios.reals import Real, load_real, with_values
 from stress.commands import typed
 from stress.errors import UsageFault
 from stress.options import RunRequest

@@ -7,7 +7,7 @@ from typing import Any
 from kernels.race.clock import Calibration, calibrate
 from results.machine.host import shown_cpus
 from results.words import count
-from scenarios.real.model import Real
+from scenarios.reals import Real
 from stress.host.quick import clock_facts
 from stress.interrupts import Interrupts
 from stress.pieces.record import Plain, facts, raced

@@ -18,7 +18,7 @@ from results.kinds.run.record import SCHEMA
 from results.store import RunDirectory
 from results.verdict import Verdict, exit_code
 from scenarios.models import Ordering, Scenario
-from scenarios.real.model import Real
+from scenarios.reals import Real
 from stress.errors import UsageFault
 from stress.interrupts import Interrupts
 from stress.options import RunRequest

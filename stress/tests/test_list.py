@@ -8,7 +8,7 @@ import pytest
 from kernels.tdx.outcomes import Outcome
 from kernels.tdx.rules import Fault
 from scenarios.loader import load_ordering
-from scenarios.real.model import REAL_FAULTS
+from scenarios.reals import REAL_FAULTS
 from stress.list import everything
 from stress.tests.command import Command
 

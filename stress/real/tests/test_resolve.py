@@ -2,7 +2,7 @@
 
 import pytest
 
-from scenarios.real.model import Real
+from scenarios.reals import Real
 from scenarios.wording import ScenarioError
 from stress.errors import UsageFault
 from stress.options import BenchRequest, RunRequest
