@@ -18,7 +18,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class RunDirectory:
     """Where one run leaves its files. `latest` is the link to point here at the first write, or None."""
 
     path: Path
-    latest: Path | None = field(default=None)
+    latest: Path | None = None
 
     def write(
         self,
@@ -98,7 +98,9 @@ def open_run_directory(out: Path | None, scenario_name: str, root: Path = Path("
         path.mkdir(parents=True, exist_ok=True)
         if out is None:
             made.insert(0, path)
-        _probe(path)
+        # In a file without a name: whoever ends us meanwhile finds nothing left.
+        with tempfile.TemporaryFile(dir=path, buffering=0) as file:
+            write_all(file.fileno(), bytes(PROBE_BYTES))
     except OSError as error:
         for path in made:
             with contextlib.suppress(OSError):
@@ -185,12 +187,6 @@ def _own_directory(root: Path, scenario_name: str) -> Path:
             path.mkdir()
             return path
     raise AssertionError("unreachable")
-
-
-def _probe(path: Path) -> None:
-    """In a file without a name: whoever ends us meanwhile finds nothing left."""
-    with tempfile.TemporaryFile(dir=path, buffering=0) as file:
-        write_all(file.fileno(), bytes(PROBE_BYTES))
 
 
 @contextlib.contextmanager

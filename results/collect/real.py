@@ -91,6 +91,5 @@ def real_record(facts: RealFacts, words: NDArray[np.int64], places: Places) -> R
         "kvm": dict(zip(KVM, of_kvm, strict=True)) if any(of_kvm) else {},
         "steal_share": facts.steal_share,
     }
-    verdict, reason = judge(record)
-    record["verdict"], record["reason"] = str(verdict), reason
+    record |= judge(record).fields
     return Run(record, {f"{facts.arm}/hist/{name}": each for name, each in timed.items()})

@@ -32,7 +32,6 @@ from results.kinds.bench import tables as bench_tables
 from results.kinds.bench.findings import at, found, seen
 from results.kinds.bench.findings import exit_code as bench_exit_code
 from results.kinds.bench.record import BENCH, BENCH_SCHEMA, ROUNDS, Bench
-from results.kinds.bench.tables import bench_cases
 from results.kinds.files import Arrays, draw_map, write_bench_report, write_real_report, write_report
 from results.kinds.run import tables as run_tables
 from results.kinds.run.answer import KICK_FIRST, TRACK_FIRST, review_answer
@@ -213,7 +212,7 @@ KINDS = (
         text=Bench.json_text,
         lines=bench_tables.observation_lines,
         suite=lambda it: str(it.scenario["name"]),
-        cases=bench_cases,
+        cases=bench_tables.bench_cases,
         draw=_draw_bench,
         rows=_bench_rows,
     ),

@@ -304,9 +304,10 @@ def _growth_note(ax: Axes, bench: Bench, figure: Figure) -> None:
 
 def _beside(bench: Bench, xs: Sequence[float], steps: float) -> list[float]:
     """The places moved by so many small steps, so that one ordering's interval does not hide another's."""
+    every = _axis_values(bench)
     if not _logarithmic(bench):
-        return [x + 0.012 * steps * _reach(bench) for x in xs]
-    least = min(x for x in _axis_values(bench) if x > 0)
+        return [x + 0.012 * steps * (max(every) - min(every) or 1.0) for x in xs]
+    least = min(x for x in every if x > 0)
     return [x * 1.03**steps if x else 0.05 * steps * least for x in xs]
 
 
@@ -322,11 +323,6 @@ def _axis_values(bench: Bench) -> list[float]:
     """Where the points stand: at their values, or side by side where these are words."""
     assert bench.sweep is not None
     return list(bench.sweep.numbers or map(float, range(len(bench.sweep.values))))
-
-
-def _reach(bench: Bench) -> float:
-    xs = _axis_values(bench)
-    return max(xs) - min(xs) or 1.0
 
 
 def _logarithmic(bench: Bench) -> bool:
@@ -348,7 +344,8 @@ def _point_axis(ax: Axes, bench: Bench) -> None:
         ax.set_xscale("symlog", base=2, linthresh=least, linscale=1)
         ax.set_xlim(-0.3 * least, max(xs) * (max(xs) / least) ** 0.06)
     else:
-        ax.set_xlim(min(xs) - 0.06 * _reach(bench), max(xs) + 0.06 * _reach(bench))
+        margin = 0.06 * (max(xs) - min(xs) or 1.0)
+        ax.set_xlim(min(xs) - margin, max(xs) + margin)
     ax.xaxis.set_major_locator(FixedLocator(xs))
     ax.xaxis.set_minor_locator(NullLocator())
     unit = bench.sweep.unit
