@@ -228,7 +228,8 @@ def _why_unseen(runs: Sequence[Run], outcome: Outcome) -> str:
     if None in met:
         return "never seen"
     of = sum(one or 0 for one in met)
-    return f"never seen in {plural(of, 'shootdown')} that met a vCPU" if of else "no shootdown met a vCPU"
+    which = {1: "", 2: " of both orderings"}.get(len(runs), f" of all {len(runs)} orderings")
+    return f"never seen in {plural(of, 'shootdown')}{which} that met a vCPU" if of else "no shootdown met a vCPU"
 
 
 def _rate_axis(ax: Axes, lowest_peak: float, highest_peak: float) -> None:

@@ -1,7 +1,7 @@
 """The picture of a schedule: a lane an actor, calls and stays in the guest as bars, and where it fails.
 
 Time is counted in steps. Below the actors stand the words that decide: TD epoch and reference counts, S-EPT entries,
-TLB entries, the gate.
+TLB entries, the gate, what a zapper takes for done.
 """
 
 import textwrap
@@ -41,7 +41,7 @@ WAITS = {"takes mmu_lock for write": "waits for mmu_lock", "takes mmu_lock for r
 LEFT_IN, RIGHT_IN, LANE_IN, WORD_IN, GAP_IN = 1.55, 0.3, 0.62, 0.34, 0.2
 CHAR_IN = 0.074  # of the labels in bars
 MOST_STRIPS = 4
-DECIDING = ("epoch_tracking", "gate", "wait_for_sept_zap")  # beside S-EPT and TLB entries
+DECIDING = ("epoch_tracking", "gate", "wait_for_sept_zap")  # beside entries, and what a zapper takes for done
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def _words(story: Story) -> Iterator[tuple[str, list[Stretch]]]:
     accesses = [access for event in story.events for access in (event.access, *event.own)]
     changed = {access.word for access in accesses if access and access.changed}
     names = [name for name in DECIDING if name in changed]
-    for many in ("sept[", "tlb["):
+    for many in ("sept[", "tlb[", "stage["):
         names += sorted(name for name in changed if name.startswith(many))[:MOST_STRIPS]
     for name in names:
         yield name, _stretches(story, name)
@@ -244,7 +244,7 @@ def _legend(figure: Figure, width: float, height: float) -> None:
     handles = [
         Patch(facecolor=GUEST, label="in the guest"),
         Patch(facecolor=SHOOTDOWN, label="shootdown"),
-        Patch(facecolor="#2F7F95", label="SEAMCALL or TDCALL"),
+        Patch(facecolor="#2F7F95", label="SEAMCALL or TDCALL, a colour each"),
         Patch(facecolor="white", edgecolor=RED, linewidth=1.8, label="refused"),
         Patch(facecolor=HOST, label="KVM"),
         Patch(facecolor="white", edgecolor="#8A6A1F", hatch="////", label="waits"),

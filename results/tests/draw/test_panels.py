@@ -134,6 +134,13 @@ def test_a_strip_without_its_outcome_says_of_how_many_or_what_was_worse(seen: di
     assert panels[Outcome.stale_after_done].texts[0].get_text() == said
 
 
+def test_a_strip_without_its_outcome_adds_up_the_shootdowns_of_all_orderings():
+    panels = strips(*(a_run(name, met={"kicks": met, "shootdowns": met}) for name, met in (("spec", 30), ("v18", 12))))
+
+    told = panels[Outcome.stale_after_done].texts[0].get_text()
+    assert told == "never seen in 42 shootdowns of both orderings that met a vCPU"
+
+
 def test_the_axis_of_time_has_ticks_to_its_end():
     [*_, last] = strips(a_run("v18"), **series("v18", range(6), [0.0, 1.0, 2.0, 3.0, 4.8, 5.6])).values()
 

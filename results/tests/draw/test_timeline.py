@@ -76,7 +76,7 @@ def test_the_failure_is_said_in_words():
         "tracking_not_done: REMOVE refused: KVM_BUG_ON." in [" ".join(text.split()) for text in said]
     )
     assert {"BLOCK", "TRACK", "VP.ENTER", "kick", "in the guest", "vcpu 0", "zapper 0"} <= set(said)
-    assert {"E=2 R={0,1}", "BLOCKED hpa 1"} <= set(said)
+    assert {"E=2 R={0,1}", "BLOCKED hpa 1", "stage[zapper 0]", "page 0 done"} <= set(said)
     assert any("A model of the protocol, not Intel silicon." in text for text in said)
 
 
