@@ -22,10 +22,11 @@ from stress.bench.beside import race_beside
 from stress.bench.design import MAX_ROUNDS, Experiment, points, race_seconds
 from stress.bench.round import RoundBroken, Turn, arms, run_round, turns
 from stress.errors import HarnessFault
+from stress.host.quick import host_after, host_record
 from stress.interrupts import Interrupts
-from stress.pieces.ready import Ready, facts_after, facts_of, ready_for
 from stress.pieces.record import Job, Pieces, Plain, arrays_of, key_of, packed
 from stress.pieces.run import told_of_missing
+from stress.processes.prepared import Prepared, prepared_for
 from stress.processes.race import Tally, race
 from stress.processes.supervisor import Watch
 from stress.progress import Display, display
@@ -35,6 +36,7 @@ from stress.screen import Screen
 from stress.session import Session
 
 BENCH = "bench"
+_took: list[float] = []  # seconds of the rounds of this process
 
 
 def subject_of(experiment: Experiment, cpus: str | None) -> Plain:
@@ -70,30 +72,30 @@ def job_of(subject: Plain) -> Job:
     return Job(BENCH, BENCH, subject, pieces, run_piece, races=True, keep=keep, leave=leave)
 
 
-def prepared_for(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Ready:
-    """Compiled once a process."""
+def get_ready(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Prepared:
+    """What all races of a bench stand on."""
     its = experiment_in(subject)
     costs = any(point.scenario.costs for point in its.points)
-    ready = ready_for(its.scenario, subject["cpus"], progress, costs=costs, verbose=verbose)
+    prepared = prepared_for(its.scenario, subject["cpus"], progress, costs=costs, verbose=verbose)
     if its.real:
-        warmed([one.name for one in its.orderings if one.name in ARMS], ready.prepared.clock)
-    return ready
+        warmed([one.name for one in its.orderings if one.name in ARMS], prepared.clock)
+    return prepared
 
 
 def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
     """One round: its races and their arrays; and whether it is whole. Raises HarnessFault for a race that broke."""
-    subject, number, begun, ready = described["bench"], described["round"], time.monotonic(), None
+    subject, number, begun = described["bench"], described["round"], time.monotonic()
     its = experiment_in(subject)
     with interrupts.at_once():
-        ready = prepared_for(subject)
-        facts_of(ready)
-    if ready is None or not ready.host:
+        prepared = get_ready(subject)
+        host = host_record(prepared)
+    if interrupts:
         return {}, False
     named = {ordering.name: ordering for ordering in its.orderings}
     its_arms = arms(its.orderings, perturbed=its.scenario.perturbed, real=its.real)
     due = turns(number, its.scenario.seed, its.points, {arm.arm: named[arm.ordering] for arm in its_arms})
     with display(progress) as drawn:
-        took = ready.took or [(len(its.orderings) + 1) * sum(race_seconds(point.scenario) for point in its.points)]
+        took = _took or [(len(its.orderings) + 1) * sum(race_seconds(point.scenario) for point in its.points)]
         left = its.rounds - number + 1
 
         def show(turn: Turn) -> Callable[[Tally], Watch]:
@@ -101,13 +103,13 @@ def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None)
             return race_line(drawn, turn, rounds=its.rounds, races=its.races, left_s=left_s)
 
         try:
-            done = run_round(ready.prepared, due, interrupts, show, race_beside if its.real else race)
+            done = run_round(prepared, due, interrupts, show, race_beside if its.real else race)
         except RoundBroken as error:
             raise HarnessFault(str(error)) from None
     if done is None:
         return {}, False
-    ready.took.append(time.monotonic() - begun)
-    return as_piece(done.races, done.arrays, ready.host), True
+    _took.append(time.monotonic() - begun)
+    return as_piece(done.races, done.arrays, host), True
 
 
 def as_piece(races: Sequence[Race], arrays: Mapping[str, NDArray[Any]], host: Mapping[str, Any]) -> Plain:
@@ -168,7 +170,7 @@ def leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> in
     with its.noted():
         keep(directory, job, pieces)
     bench, here = record_of(job, pieces), machine_id()
-    if here in bench.machines and (after := facts_after(its.interrupts)):
+    if here in bench.machines and (after := host_after(its.interrupts)):
         hosts = {name: {**host, **(after if name == here else {})} for name, host in bench.hosts.items()}
         host = {**bench.host, **(after if bench.host["id"] == here else {})}
         bench = bench.model_copy(update={"hosts": hosts, "host": host})

@@ -4,7 +4,7 @@ from results.kinds.bench.directory import PARQUET_HINT, can_write_parquet
 from results.kinds.bench.gate import parse_gate
 from results.kinds.bench.record import BENCH as FILE
 from stress.bench.design import MIN_ROUNDS, Experiment
-from stress.bench.pieces import BENCH, experiment_in, job_of, prepared_for, subject_of
+from stress.bench.pieces import BENCH, experiment_in, get_ready, job_of, subject_of
 from stress.bench.resume import adopted, longer
 from stress.errors import UsageFault
 from stress.options import BenchRequest
@@ -45,7 +45,7 @@ def bench(request: BenchRequest, experiment: Experiment | None) -> int:
         make_room(point.scenario.vcpus + point.scenario.zappers, threads=point.scenario.workers == "thread")
 
     def ready(session: Session) -> None:
-        prepared_for(subject, session.progress, verbose=request.verbose)
+        get_ready(subject, session.progress, verbose=request.verbose)
 
     def told(found: Plain, pieces: Pieces) -> tuple[str, bool]:
         """Enough is what fits the budget, a round as long as they were on average."""

@@ -17,11 +17,11 @@ from stress.explore.order_races import BESIDE, ROUNDS, SCENARIO, Heat, Raced, ra
 from stress.explore.ordering import Whole, get_ready
 from stress.explore.orders import MEMORY_BYTES, TIERS, order_of, run_order, variant_bytes
 from stress.options import ExploreRequest
-from stress.pieces.ready import ready_for
 from stress.pieces.record import Job, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room
 from stress.processes.placement import inherited_cpus, shown
+from stress.processes.prepared import prepared_for
 from stress.progress import display
 from stress.session import Session
 
@@ -99,11 +99,11 @@ def _raced(
     verdicts = zip(orderings, atlas["orders"], strict=True)
     safe = [ordering for ordering, order in verdicts if order["verdict"] == OrderVerdict.safe]
     its.note(f"{len(orderings)} orders decided: {len(safe)} safe")
-    ready, cpus = None, inherited_cpus()
+    prepared, cpus = None, inherited_cpus()
     if safe and atlas["explored"]["complete"]:
         with its.interrupts.at_once():
-            ready = ready_for(load_scenario(SCENARIO), None, its.progress, verbose=request.verbose)
-    if ready is None:
+            prepared = prepared_for(load_scenario(SCENARIO), None, its.progress, verbose=request.verbose)
+    if prepared is None:
         return {**atlas, "caveats": races_caveats(0, ROUNDS, interrupted=True)} if its.interrupts else atlas
     atlas["host"] |= {"cpus_allowed": len(cpus), "cpus_used": shown(cpus)}
 
@@ -123,4 +123,4 @@ def _raced(
         def show(heat: Heat) -> None:
             drawn.tell(f"round {heat.round}: race {heat.number} of {heat.of}, about {heat.left_s:.0f} s left")
 
-        return with_races(race_orders(ready.prepared, safe, seed, its.interrupts, show, keep))
+        return with_races(race_orders(prepared, safe, seed, its.interrupts, show, keep))

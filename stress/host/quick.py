@@ -23,6 +23,7 @@ from results.numbers.statistics import percentile
 from scenarios.loader import load_orderings, load_scenario
 from stress.errors import HarnessFault
 from stress.host.cpu_pairs import Errand, measure
+from stress.interrupts import Interrupts
 from stress.processes.prepared import Prepared, rules_by
 from stress.processes.workers import ExitStatus
 from stress.stopping import STOPPING_SIGNALS
@@ -30,14 +31,17 @@ from stress.stopping import STOPPING_SIGNALS
 READINGS, SHOOTDOWNS, FORKS = 20_000, 2_000, 5
 # A run's own probe of one pair: so long at most, where something else holds a CPU.
 QUICK_PAIR_S, QUICK_S = 0.03, 0.2
+_recorded: dict[Prepared, dict[str, Any]] = {}
 
 
 def host_record(prepared: Prepared) -> dict[str, Any]:
-    """`host` of a result: the facts of the machine, and what a probe of a few milliseconds finds; None for what it
-    does not.
+    """`host` of a result: the facts of the machine, and what a probe of a few milliseconds finds, as it was the first
+    time; None for what it does not.
     """
-    cpus = {"cpus_allowed": len(prepared.cpus), "cpus_used": shown_cpus(prepared.cpus)}
-    return {**host_facts(), **cpus, **clock_facts(prepared.clock), **_quick_facts(prepared)}
+    if prepared not in _recorded:
+        cpus = {"cpus_allowed": len(prepared.cpus), "cpus_used": shown_cpus(prepared.cpus)}
+        _recorded[prepared] = {**host_facts(), **cpus, **clock_facts(prepared.clock), **_quick_facts(prepared)}
+    return _recorded[prepared]
 
 
 def clock_facts(clock: Calibration) -> dict[str, Any]:
@@ -45,9 +49,13 @@ def clock_facts(clock: Calibration) -> dict[str, Any]:
     return {"ticks_per_us": round(clock.ticks_per_s / 1e6, 3), "clock_error_ppm": round(clock.error_ppm, 1)}
 
 
-def round_trip_after(prepared: Prepared) -> dict[str, Any]:
-    """The round trip once more, when all have raced: a host that moves CPUs changes it meanwhile."""
-    now = _round_trip_now(prepared, load_probes())
+def host_after(interrupts: Interrupts) -> dict[str, Any]:
+    """The round trip once more, when all have raced: a host that moves CPUs changes it meanwhile. Nothing where this
+    process raced nothing, or who waits has enough.
+    """
+    if not _recorded or interrupts:
+        return {}
+    now = _round_trip_now(next(iter(_recorded)), load_probes())
     return {"round_trip_after_ns": now["round_trip_ns"], "round_trip_after_trouble": now["round_trip_trouble"]}
 
 

@@ -1,9 +1,10 @@
-"""What every race of one command stands on, made once: compiled kernels, a calibrated clock, CPUs."""
+"""What races of a process stand on, made once for each kind of them: compiled kernels, a calibrated clock, CPUs."""
 
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kernels.language.cache import cache_directory, is_kept, troubles
 from kernels.race.clock import Calibration, calibrate
@@ -16,13 +17,14 @@ from kernels.tdx.words import VCPU
 from scenarios.models import Ordering, Scenario
 from scenarios.rules import compile_rules
 from stress.errors import CannotRunHere
-from stress.processes.placement import Cpus, shown
+from stress.processes.perturbation import declared_sites
+from stress.processes.placement import Cpus, chosen_cpus, shown
 from stress.screen import Screen
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """What all races of one command share: jitted kernels, the clock, the CPUs to race on."""
+    """What all races of one kind share: jitted kernels, the clock, the CPUs to race on."""
 
     kernels: Mapping[str, Run]
     clock: Calibration
@@ -32,13 +34,30 @@ class Prepared:
     looks: bool = False  # whether the kernels look for what is declared
 
 
-def prepare_races(
-    cpus: Cpus, progress: Screen | None, *, flow: str, perturbed: bool, costs: bool, traced: bool, verbose: bool
+_prepared: dict[tuple[Any, ...], Prepared] = {}
+
+
+def prepared_for(
+    scenario: Scenario,
+    cpus: str | None = None,
+    progress: Screen | None = None,
+    *,
+    perturbed: bool | None = None,
+    costs: bool | None = None,
+    traced: bool = False,
+    verbose: bool = False,
 ) -> Prepared:
-    """Compiled kernels of a flow and a calibrated clock, before the first fork: no worker compiles. `costs`: whether
-    any are declared, as 0 or more. Raises CannotRunHere where these cannot be spun.
+    """For races of this scenario's flow, before the first fork: no worker compiles. With kernels that perturb, that
+    take declared costs, be they 0 or more, as it does where it is not said, that keep a trace, or none of it. Raises
+    UsageFault, and CannotRunHere where costs cannot be spun.
     """
-    variant, played = Variant(perturbed=perturbed or costs, traced=traced), protocol_of(flow_named(flow))
+    perturbed = bool(declared_sites(scenario)) if perturbed is None else perturbed
+    costs = bool(scenario.costs) if costs is None else costs
+    kind = scenario.flow, perturbed, costs, cpus, traced
+    if kind in _prepared:
+        return _prepared[kind]
+    allowed, variant = chosen_cpus(cpus), Variant(perturbed=perturbed or costs, traced=traced)
+    played = protocol_of(flow_named(scenario.flow))
     names = (f"straight{variant.suffix}_{played.actors[VCPU].name}",)
     with compiling(progress, names, "the kernels, once: about 5 s", verbose=verbose):
         kernels = load(played, variant)
@@ -48,8 +67,9 @@ def prepare_races(
     ns = ns_of_entry(played, clock) if traced else None
     if progress is not None and verbose:
         rate = f"{clock.ticks_per_s / 1e6:,.3f} ticks/us, error {clock.error_ppm:.1f} ppm"
-        progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(cpus)}")
-    return Prepared(kernels, clock, cpus, ns, flow, variant.perturbed)
+        progress.line(f"clock {clock.clock.name}, {rate}; racing on CPUs {shown(allowed)}")
+    _prepared[kind] = Prepared(kernels, clock, allowed, ns, scenario.flow, variant.perturbed)
+    return _prepared[kind]
 
 
 def rules_by(clock: Calibration, ordering: Ordering, scenario: Scenario, *, shared_cpus: bool) -> Rules:

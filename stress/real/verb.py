@@ -37,10 +37,10 @@ def get_ready(arms: Sequence[str], progress: Screen | None = None, *, verbose: b
 
 def run_arm(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
     """One arm's race, and whether it came to its end. Raises HarnessFault and CannotRunHere."""
-    real, arm, clock = Real.model_validate(described["scenario"]), described["ordering"]["name"], None
+    real, arm = Real.model_validate(described["scenario"]), described["ordering"]["name"]
     with interrupts.at_once():
         clock, cpus = get_ready([arm]), chosen_cpus(described["cpus"])
-    if clock is None:
+    if interrupts:
         return {}, False
     used = {"cpus_allowed": len(cpus), "cpus_used": shown_cpus(cpus)}
     with display(progress) as drawn:

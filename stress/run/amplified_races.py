@@ -12,8 +12,8 @@ from scenarios.loader import setting_key
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
-from stress.processes.perturbation import declared_sites, labels_in
-from stress.processes.prepared import Prepared
+from stress.processes.perturbation import labels_in
+from stress.processes.prepared import prepared_for
 from stress.processes.race import race
 from stress.progress import display
 from stress.run.drawn_settings import Drawer, Setting, Tried, amplify, as_json, passes
@@ -24,14 +24,6 @@ SEARCHED, MEASURED, BEST, CATCHES = 0.55, 0.2, 3, 3
 CENSUS_S = 0.3
 STUCK_S = 1.0  # without progress: what a race showed until then counts
 MAX_ACTORS = 16  # of a drawn setting, more than that only where the scenario has them
-
-
-@dataclass(frozen=True, slots=True)
-class Machines:
-    """Kernels that perturb, and kernels that know nothing of it."""
-
-    bare: Prepared
-    perturbed: Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +54,8 @@ class Subject:
 class Amplification:
     """One ordering's search and races, within its budget. `entry` has at any time what is known until then."""
 
-    def __init__(self, subject: Subject, machines: Machines, progress: Screen | None, interrupts: Interrupts) -> None:
-        self._subject, self._machines, self._interrupts = subject, machines, interrupts
+    def __init__(self, subject: Subject, progress: Screen | None, interrupts: Interrupts) -> None:
+        self._subject, self._interrupts = subject, interrupts
         self._progress = progress
         self._began = time.monotonic()
         self._races = 0
@@ -178,7 +170,7 @@ class Amplification:
         scenario = setting.applied(self._subject.scenario)
         seed, watchdog_s = scenario.seed + self._races, self._subject.watchdog_s
         scenario = scenario.model_copy(update={"duration_s": seconds, "seed": seed, "watchdog_s": watchdog_s})
-        prepared = self._machines.perturbed if declared_sites(scenario) else self._machines.bare
+        prepared = prepared_for(scenario, self._subject.request.cpus)
         run = race(prepared, self._subject.ordering, scenario, self._interrupts, self._watch, until).json
         failing = measured(run, self._subject.target.outcome)["failing"]
         if is_unexpected(run, failing):

@@ -17,14 +17,14 @@ from scenarios.models import Scenario
 from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
-from stress.pieces.ready import ready_for
 from stress.pieces.record import Job, Pieces, Plain, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
-from stress.run.amplified_races import MAX_ACTORS, Amplification, Machines, Subject
+from stress.processes.prepared import prepared_for
+from stress.run.amplified_races import MAX_ACTORS, Amplification, Subject
 from stress.run.targets import REPEATED, Target
 from stress.screen import Screen
 from stress.session import Session
@@ -54,7 +54,7 @@ def run_amplify(request: RunRequest, declared: Scenario | None, asked: tuple[Seq
     make_room(max(scenario.vcpus + scenario.zappers, MAX_ACTORS), threads=scenario.workers == "thread")
 
     def ready(its: Session) -> None:
-        _machines(scenario, subject["request"]["cpus"], its.progress, verbose=request.verbose)
+        _get_ready(scenario, subject["request"]["cpus"], its.progress, verbose=request.verbose)
 
     def told(found: Plain, pieces: Pieces) -> tuple[str, bool]:
         if found.get("broken"):
@@ -90,29 +90,26 @@ def _document(subject: Plain, head: Plain, how: Plain, found: Mapping[str, Plain
     return {"schema": SCHEMA, **head, **about, "orderings": entries}
 
 
-def _machines(
-    scenario: Scenario, cpus: str | None, progress: Screen | None = None, *, verbose: bool = False
-) -> Machines:
-    bare, perturbed = (
-        ready_for(scenario, cpus, progress, perturbed=one, verbose=verbose).prepared for one in (False, True)
-    )
-    return Machines(bare, perturbed)
+def _get_ready(scenario: Scenario, cpus: str | None, progress: Screen | None = None, *, verbose: bool = False) -> None:
+    """With kernels that perturb, and kernels that know nothing of it."""
+    for perturbed in (False, True):
+        prepared_for(scenario, cpus, progress, perturbed=perturbed, verbose=verbose)
 
 
 def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
     """One ordering's search and races, as an entry of the result, and whether they came to their end."""
-    scenario, machines = Scenario.model_validate(described["scenario"]), None
+    scenario = Scenario.model_validate(described["scenario"])
     asked: dict[str, Any] = described["request"]
     several: dict[str, Any] = {key: tuple(one) for key, one in asked.items() if isinstance(one, list)}
     request = RunRequest(**{**asked, **several})
     with interrupts.at_once():
-        machines = _machines(scenario, request.cpus)
-    if machines is None:
+        _get_ready(scenario, request.cpus)
+    if interrupts:
         return {}, False
     (its,) = TARGETS.validate_python([described["target"]])
     plain = scenario.model_copy(update=WITHOUT)
     subject = Subject(request, scenario, plain, its, described["budget_s"], described["place"])
-    search, broken = Amplification(subject, machines, progress, interrupts), ""
+    search, broken = Amplification(subject, progress, interrupts), ""
     try:
         search.run()
     except HarnessFault as error:

@@ -20,9 +20,9 @@ from results.verdict import Verdict, exit_code
 from scenarios.models import Ordering, Scenario
 from scenarios.reals import Real
 from stress.errors import UsageFault
+from stress.host.quick import host_after, host_record
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
-from stress.pieces.ready import Ready, facts_after, facts_of, ready_for
 from stress.pieces.record import Job, Pieces, Plain, arrays_of, key_of, raced
 from stress.pieces.run import begun, run_job, told_of_missing
 from stress.processes.kicks import refuse_missing
@@ -30,6 +30,7 @@ from stress.processes.limits import make_room
 from stress.processes.meanwhile import meanwhile
 from stress.processes.perturbation import declared_sites
 from stress.processes.placement import chosen_cpus
+from stress.processes.prepared import Prepared, prepared_for
 from stress.processes.race import race
 from stress.progress import race_display
 from stress.provenance import machine_id
@@ -108,27 +109,27 @@ def job_of(subject: Plain) -> Job:
     return Job(RUN, kind, subject, pieces, how, races=True, keep=_keep, leave=_leave)
 
 
-def _prepared(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Ready:
+def _prepared(subject: Plain, progress: Screen | None = None, *, verbose: bool = False) -> Prepared:
     scenario = Scenario.model_validate(subject["scenario"])
-    return ready_for(scenario, subject["cpus"], progress, traced=subject["trace"], verbose=verbose)
+    return prepared_for(scenario, subject["cpus"], progress, traced=subject["trace"], verbose=verbose)
 
 
 def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
     """One ordering's race, and whether it came to its end."""
     ordering = Ordering.model_validate(described["ordering"])
-    scenario, ready = Scenario.model_validate(described["scenario"]), None
+    scenario = Scenario.model_validate(described["scenario"])
     with interrupts.at_once():
-        ready = _prepared(described)
-        facts_of(ready)
-    if ready is None or not ready.host:
+        prepared = _prepared(described)
+        host = host_record(prepared)
+    if interrupts:
         return {}, False
     place, after_s = described["place"], scenario.duration_s
     with race_display(progress, ordering.name, safe=ordering.safe, place=place, after_s=after_s) as show:
-        run = race(ready.prepared, ordering, scenario, interrupts, show)
+        run = race(prepared, ordering, scenario, interrupts, show)
     if run.last_steps is not None:
         _last_steps[ordering.name] = run.last_steps
     run.json.update(described["told"])
-    return raced(run, ready.host)
+    return raced(run, host)
 
 
 def _result(job: Job, pieces: Pieces, after: Plain) -> Plain:
@@ -178,7 +179,7 @@ def _write(directory: RunDirectory, job: Job, pieces: Pieces, result: Plain, *, 
 
 def _leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> int:
     """All that a run leaves; the exit code."""
-    result, request = _result(job, pieces, facts_after(its.interrupts)), its.request
+    result, request = _result(job, pieces, host_after(its.interrupts)), its.request
     with its.noted():
         waits = its.interrupts.received < 2  # nobody who asks for the end twice waits for pictures
         plots = waits and not getattr(request, "no_report", False)

@@ -16,13 +16,12 @@ from scenarios.loader import load_orderings
 from stress.explore.ordering import Whole, get_ready, search
 from stress.interrupts import Interrupts
 from stress.options import SelftestRequest
-from stress.pieces.ready import ready_for
 from stress.pieces.record import Job, Pieces, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room, threads_to_start
 from stress.processes.memory import chosen_memory
 from stress.processes.placement import chosen_cpus, inherited_cpus
-from stress.processes.prepared import Prepared
+from stress.processes.prepared import Prepared, prepared_for
 from stress.processes.race import race
 from stress.progress import race_display, search_display
 from stress.screen import Screen
@@ -109,7 +108,7 @@ def run_claim(
     prepared = None
     if one.to_race and not interrupts and not (described["fail_fast"] and _failed(made)):
         with interrupts.at_once():
-            prepared = ready_for(one.raced, described["cpus"], progress).prepared
+            prepared = prepared_for(one.raced, described["cpus"], progress)
     if prepared is not None:
         tries = race_expected(prepared, one, place, progress, interrupts)
         made = raced(made, tries, one.raced.model_dump(mode="json"))

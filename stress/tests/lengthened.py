@@ -11,7 +11,7 @@ from results.collect.race import Run
 from results.verdict import LEAST_MET, LEAST_OWN, is_thin
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
-from stress.pieces.ready import ready_for
+from stress.processes.prepared import prepared_for
 from stress.processes.race import race
 from stress.tests.command import Command, printed
 
@@ -69,6 +69,6 @@ def verdicts(done: subprocess.CompletedProcess[str], result: Result) -> list[str
 
 def raced_here(ordering: Ordering, scenario: Scenario, until: Collection[Outcome] = (), *, traced: bool = False) -> Run:
     """One race whose workers are our children."""
-    prepared = ready_for(scenario, traced=traced).prepared
+    prepared = prepared_for(scenario, traced=traced)
     with Interrupts() as interrupts:
         return race(prepared, ordering, scenario, interrupts, lambda _: lambda *_: None, until)

@@ -13,7 +13,7 @@ from stress.explore.order_races import BESIDE, Heat, Raced, race_orders, racing_
 from stress.explore.resolve import resolve_atlas
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
-from stress.pieces.ready import ready_for
+from stress.processes.prepared import prepared_for
 from stress.tests.command import Command
 
 
@@ -70,7 +70,7 @@ def test_each_round_races_every_order_once_and_the_known_ones(monkeypatch: pytes
     safe = load_ordering("block,track,kick,remove")
     heats: list[int] = []
     kept: list[int] = []
-    ready = ready_for(racing_scenario(1, 1)).prepared
+    ready = prepared_for(racing_scenario(1, 1))
 
     def keep(raced: Raced) -> None:
         kept.append(len(raced.rounds))
@@ -99,7 +99,7 @@ def test_races_that_were_interrupted_say_so(monkeypatch: pytest.MonkeyPatch) -> 
                 os.kill(os.getpid(), signal.SIGINT)
 
         raced = race_orders(
-            ready_for(racing_scenario(1, 1)).prepared, [load_ordering("block,track,kick,remove")], 7, interrupts, ended
+            prepared_for(racing_scenario(1, 1)), [load_ordering("block,track,kick,remove")], 7, interrupts, ended
         )
 
     assert [len(one) for one in raced.rounds] == [5, 2]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -11,9 +11,8 @@ from scenarios.loader import load_orderings, load_scenario
 from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
-from stress.processes.prepared import Prepared
 from stress.run import amplified_races as amplify_races
-from stress.run.amplified_races import Amplification, Machines, Subject
+from stress.run.amplified_races import Amplification, Subject
 from stress.run.targets import Target
 
 Race = Callable[[int], dict[str, Any]]
@@ -36,12 +35,12 @@ class Fake:
             return SimpleNamespace(json=run | race(len(self.raced) - 1))
 
         monkeypatch.setattr(amplify_races, "race", raced)
+        monkeypatch.setattr(amplify_races, "prepared_for", lambda *_: None)
         monkeypatch.setattr(amplify_races, "time", SimpleNamespace(monotonic=lambda: self.clock_s))
         scenario = load_scenario("small")
         target = Target(load_orderings([ordering])[0], ordering, "operand_busy")
         subject = Subject(RunRequest("small", settings=settings), scenario, scenario, target, 1.0, "here")
-        bare = Prepared(cast(Any, None), cast(Any, None), (0,))
-        self.search = Amplification(subject, Machines(bare, bare), None, Interrupts())
+        self.search = Amplification(subject, None, Interrupts())
 
     def entry(self) -> dict[str, Any]:
         self.search.run()

@@ -15,9 +15,8 @@ from scenarios.faults import faults
 from scenarios.loader import ScenarioError, load_ordering, shipped_orderings
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
-from stress.pieces.ready import ready_for
 from stress.processes.perturbation import declared_sites
-from stress.processes.prepared import Prepared
+from stress.processes.prepared import Prepared, prepared_for
 from stress.selftest.expectations import Expectation, expectations
 from stress.selftest.verb import race_expected
 from stress.tests.command import Command, Start
@@ -134,7 +133,7 @@ def test_a_race_goes_on_until_it_has_met_enough_or_for_as_long_as_it_may(
     (made,) = expectations([load_ordering("spec")], [], short=True, duration="100ms", seed=None)
     answers = ["only 3 of 7,000 shootdowns met a vCPU"] * 2 + [None]
     monkeypatch.setattr("stress.processes.supervisor.too_few", lambda *_: answers.pop(0))
-    prepared = ready_for(made.raced).prepared
+    prepared = prepared_for(made.raced)
 
     with Interrupts() as interrupts:
         (run,) = race_expected(prepared, replace(made, longest_s=longest_s), "", None, interrupts)
