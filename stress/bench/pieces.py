@@ -20,8 +20,7 @@ from scenarios.models import Ordering, Scenario
 from scenarios.reals import ARMS
 from stress.bench.beside import race_beside
 from stress.bench.design import MAX_ROUNDS, Experiment, points, race_seconds
-from stress.bench.round import RoundBroken, Turn, arms, run_round, turns
-from stress.errors import HarnessFault
+from stress.bench.round import Turn, arms, run_round, turns
 from stress.host.quick import host_after, host_record
 from stress.interrupts import Interrupts
 from stress.pieces.record import Job, Pieces, Plain, arrays_of, key_of, packed
@@ -102,14 +101,11 @@ def run_piece(described: Plain, interrupts: Interrupts, progress: Screen | None)
             left_s = left * sum(took) / len(took) - (time.monotonic() - begun)
             return race_line(drawn, turn, rounds=its.rounds, races=its.races, left_s=left_s)
 
-        try:
-            done = run_round(prepared, due, interrupts, show, race_beside if its.real else race)
-        except RoundBroken as error:
-            raise HarnessFault(str(error)) from None
+        done = run_round(prepared, due, interrupts, show, race_beside if its.real else race)
     if done is None:
         return {}, False
     _took.append(time.monotonic() - begun)
-    return as_piece(done.races, done.arrays, host), True
+    return as_piece(*done, host), True
 
 
 def as_piece(races: Sequence[Race], arrays: Mapping[str, NDArray[Any]], host: Mapping[str, Any]) -> Plain:

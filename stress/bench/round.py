@@ -17,6 +17,7 @@ from results.verdict import Ending, Verdict
 from scenarios.models import Ordering
 from scenarios.reals import ARMS
 from stress.bench.design import Point
+from stress.errors import HarnessFault
 from stress.interrupts import Interrupts
 from stress.processes.prepared import Prepared
 from stress.processes.race import Tally, race
@@ -38,18 +39,6 @@ class Turn:
     ordering: Ordering
     point: Point
     seed: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Round:
-    """A whole round: its races in the order in which they ran, and their arrays."""
-
-    races: tuple[Race, ...]
-    arrays: dict[str, NDArray[Any]]
-
-
-class RoundBroken(Exception):
-    """A race that did not come to its end, for any reason but the user's wish: what is to be said of it."""
 
 
 def arms(
@@ -103,8 +92,10 @@ def run_round(
     interrupts: Interrupts,
     show: Callable[[Turn], Callable[[Tally], Watch]],
     racer: Callable[..., Run] = race,
-) -> Round | None:
-    """Race all of them; None where the user had enough before the end. Raises RoundBroken and HarnessFault."""
+) -> tuple[list[Race], dict[str, NDArray[Any]]] | None:
+    """The races in the order in which they ran, and their arrays; None where the user had enough before the end. Raises
+    HarnessFault, also where one did not come to its end for any other reason.
+    """
     races: list[Race] = []
     arrays: dict[str, NDArray[Any]] = {}
     for turn in due:
@@ -117,10 +108,10 @@ def run_round(
         if run.json["verdict"] in (Verdict.crashed, Verdict.hung):
             where = f" at {turn.point.name}" if turn.point.name else ""
             notes = "; ".join([run.json["reason"], *run.json["notes"]])
-            raise RoundBroken(f"round {turn.round}: {turn.ordering.name}{where} {run.json['verdict']}: {notes}")
+            raise HarnessFault(f"round {turn.round}: {turn.ordering.name}{where} {run.json['verdict']}: {notes}")
         races.append(_raced(turn, run))
         arrays |= _kept(turn, run)
-    return Round(tuple(races), arrays)
+    return races, arrays
 
 
 def _raced(turn: Turn, run: Run) -> Race:
