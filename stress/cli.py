@@ -157,7 +157,7 @@ def _explore(request: options.ExploreRequest) -> int:
 
     resolved = resolve_exploration(request)
     if request.dump:
-        from stress.explore.dump import dump
+        from stress.explore.verb import dump
 
         return dump(request, resolved[0])
     from stress.explore.verb import run_explore

@@ -4,7 +4,6 @@ atlas.json says it.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from results.caveats import caveats
 from results.kinds.orders import OrderVerdict, atlas_document, races_caveats
@@ -17,7 +16,7 @@ from stress.explore.order_races import BESIDE, ROUNDS, SCENARIO, Heat, Raced, ra
 from stress.explore.ordering import Whole, get_ready
 from stress.explore.orders import MEMORY_BYTES, TIERS, order_of, run_order, variant_bytes
 from stress.options import ExploreRequest
-from stress.pieces.record import Job, key_of
+from stress.pieces.record import Job, Plain, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room
 from stress.processes.placement import inherited_cpus, shown
@@ -50,7 +49,7 @@ def run_atlas(request: ExploreRequest, asked: tuple[Scenario, Ordering] | None) 
     return run_job(request, job, f"{ATLAS}-{ordering.name}", ready, threads=threads, then=then)
 
 
-def job_of(subject: dict[str, Any]) -> Job:
+def job_of(subject: Plain) -> Job:
     """Every order, in the order of `Ordering.every_order`."""
     shared = {key: subject[key] for key in ("scenario", "memory_bytes", "tiers")}
     orders = Ordering.model_validate(subject["ordering"]).every_order()
@@ -62,12 +61,8 @@ def job_of(subject: dict[str, Any]) -> Job:
 
 
 def _document(
-    subject: dict[str, Any],
-    pieces: Mapping[str, dict[str, Any]],
-    head: dict[str, Any],
-    how: dict[str, Any],
-    found: Mapping[str, dict[str, Any]],
-) -> dict[str, Any]:
+    subject: Plain, pieces: Mapping[str, Plain], head: Plain, how: Plain, found: Mapping[str, Plain]
+) -> Plain:
     orders = [order_of(one["ordering"]["shootdown"], found.get(key)) for key, one in pieces.items()]
     explored = {
         "orders": len(orders),
@@ -88,13 +83,8 @@ def _document(
 
 
 def _raced(
-    request: ExploreRequest,
-    orderings: list[Ordering],
-    seed: int,
-    its: Session,
-    directory: RunDirectory,
-    atlas: dict[str, Any],
-) -> dict[str, Any]:
+    request: ExploreRequest, orderings: list[Ordering], seed: int, its: Session, directory: RunDirectory, atlas: Plain
+) -> Plain:
     """The atlas with the safe orders' races; as it was where there is nothing to race, or no time."""
     verdicts = zip(orderings, atlas["orders"], strict=True)
     safe = [ordering for ordering, order in verdicts if order["verdict"] == OrderVerdict.safe]
@@ -111,7 +101,7 @@ def _raced(
         with its.noted():
             directory.put({its.kind.file: json_bytes(with_races(raced))})
 
-    def with_races(raced: Raced) -> dict[str, Any]:
+    def with_races(raced: Raced) -> Plain:
         said = caveats(atlas["host"], raced.scenario.model_dump(mode="json"), [], in_turns=True)
         said += raced.caveats(interrupted=bool(its.interrupts))
         return {**atlas, "caveats": said, "races": raced.document()}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from kernels.language.cache import sources_digest
 from kernels.tdx.rules import flow_name
@@ -16,7 +15,7 @@ from stress.explore.ordering import Whole, get_ready
 from stress.explore.pairs import MEMORY_BYTES, run_pair
 from stress.explore.resolve import Matrix
 from stress.options import ExploreRequest
-from stress.pieces.record import Job, key_of
+from stress.pieces.record import Job, Plain, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.placement import inherited_cpus
 from stress.session import Session
@@ -42,13 +41,13 @@ def run_matrix(request: ExploreRequest, matrix: Matrix | None) -> int:
     return run_job(request, job, MATRIX, ready, threads=threads)
 
 
-def _subject(matrix: Matrix, memory_bytes: int) -> dict[str, Any]:
+def _subject(matrix: Matrix, memory_bytes: int) -> Plain:
     orderings = [one.model_dump(mode="json") for one in matrix.orderings]
     rows = {flow: [list(row) for row in its] for flow, its in matrix.rows.items()}
     return {"orderings": orderings, "rows": rows, "memory_bytes": memory_bytes}
 
 
-def job_of(subject: dict[str, Any]) -> Job:
+def job_of(subject: Plain) -> Job:
     """Flows in turn and orderings in turn within each, without a fault and with every row."""
     cells = [
         {"flow": flow, "ordering": ordering, "faults": row, "memory_bytes": subject["memory_bytes"]}
@@ -60,17 +59,13 @@ def job_of(subject: dict[str, Any]) -> Job:
     return Job(FAULTS, FAULTS, subject, pieces, run_pair, partial(_document, subject, pieces))
 
 
-def _name(cell: Mapping[str, Any]) -> tuple[str, str, str]:
+def _name(cell: Plain) -> tuple[str, str, str]:
     return cell["flow"], cell["ordering"]["name"], "+".join(cell["faults"]) or NO_FAULT
 
 
 def _document(
-    subject: dict[str, Any],
-    pieces: Mapping[str, dict[str, Any]],
-    head: dict[str, Any],
-    how: dict[str, Any],
-    found: Mapping[str, dict[str, Any]],
-) -> dict[str, Any]:
+    subject: Plain, pieces: Mapping[str, Plain], head: Plain, how: Plain, found: Mapping[str, Plain]
+) -> Plain:
     pairs = [
         Pair(**found[key]["pair"]) if key in found else Pair(*_name(cell), {}, complete=False, states=0, machine=None)
         for key, cell in pieces.items()

@@ -4,7 +4,7 @@ The states are those of a sequentially consistent memory: one atomic step of one
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kernels.search.breadth_first import Progress
@@ -32,7 +32,7 @@ FORBIDDEN = tuple(outcome.name for outcome in Outcome if outcome.grade in FAILIN
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Every interleaving, within these bounds. The first outcome of `until` ends the search."""
+    """Every interleaving within these bounds, as `explore` takes them. The first outcome of `until` ends it."""
 
     memory_bytes: int
     threads: int
@@ -44,7 +44,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """So many schedules, drawn uniformly step by step, or by PCT for bugs of `depth` ordered steps."""
+    """So many schedules, as `walk` draws them: uniformly step by step, or by PCT for bugs of `depth` ordered steps."""
 
     schedules: int
     seed: int
@@ -85,17 +85,13 @@ def search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch
         if done[-1].entry["stopped_by"]:
             break
     entry = together([one.entry for one in done])
+    steps = entry["witness_steps"]
     first = {
-        name: next(one for one in done if _steps(one, name) == entry["witness_steps"][name])
+        name: next(one for one in done if one.entry["witness_steps"].get(name) == steps[name])
         for name in entry["outcomes"]
     }
     witnesses = {name: one.witnesses[name] for name, one in first.items() if name in one.witnesses}
-    return Searched(entry, dict(sorted(witnesses.items(), key=lambda found: entry["witness_steps"][found[0]])))
-
-
-def _steps(one: Searched, name: str) -> int | None:
-    found: int | None = one.entry["witness_steps"].get(name)
-    return found
+    return Searched(entry, dict(sorted(witnesses.items(), key=lambda found: steps[found[0]])))
 
 
 def _search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watch: Watch) -> Searched:
@@ -172,17 +168,7 @@ def _whole(rules: Rules, size: Size, method: Whole, watch: Watch) -> Results:
         frontier[0] = progress.frontier
         return watch(progress)
 
-    done = explore(
-        *of_flow(rules),
-        size,
-        symmetry=method.symmetry,
-        reduction=method.reduction,
-        threads=method.threads,
-        memory_bytes=method.memory_bytes,
-        until=method.until,
-        liveness=method.liveness,
-        watch=noting,
-    )
+    done = explore(*of_flow(rules), size, **asdict(method), watch=noting)
     how = {
         "method": EXHAUSTIVE,
         **{key: getattr(done, key) for key in OF_SEARCH},
@@ -204,7 +190,7 @@ def _liveness(found: Liveness | None) -> dict[str, Any] | None:
 
 def _sampled(rules: Rules, size: Size, method: Sample, watch: Watch) -> Results:
     """How it went, the outcomes, no invariants, and how many schedules showed each outcome."""
-    done = walk(*of_flow(rules), size, schedules=method.schedules, seed=method.seed, depth=method.depth, watch=watch)
+    done = walk(*of_flow(rules), size, **asdict(method), watch=watch)
     how = {
         "method": RANDOM if method.depth is None else PCT,
         "seconds": done.seconds,

@@ -8,7 +8,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from kernels.tdx.outcomes import FORBIDDEN
 from results.kinds.exploration import document, together
@@ -21,7 +20,7 @@ from stress.explore.ordering import Sample, Whole, drawn_apart, get_ready, searc
 from stress.explore.resolve import resolve_exploration
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest
-from stress.pieces.record import Job, Pieces, key_of
+from stress.pieces.record import Job, Pieces, Plain, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.placement import inherited_cpus
 from stress.resolve import changes_of, told_of
@@ -43,13 +42,13 @@ def run_sweep(request: ExploreRequest) -> int:
         ordering, scenario = Ordering.model_validate(first["ordering"]), Scenario.model_validate(first["scenario"])
         get_ready(ordering, scenario, _method(first), its.progress, verbose=request.verbose)
 
-    def told(found: dict[str, Any], pieces: Pieces) -> tuple[str, bool]:
+    def told(found: Plain, pieces: Pieces) -> tuple[str, bool]:
         return "", request.fail_fast and found["verdict"] == Verdict.failed
 
     return run_job(request, job, f"explore-{first['scenario']['name']}", ready, threads=threads, told=told)
 
 
-def _subject(request: ExploreRequest, threads: int) -> dict[str, Any]:
+def _subject(request: ExploreRequest, threads: int) -> Plain:
     its = axes(request.sweep) if request.sweep is not None else {}
     if (points := math.prod(map(len, its.values()))) > MOST:
         raise UsageFault(f"--sweep: expected at most {MOST:,} points, found {count(points)}")
@@ -80,7 +79,7 @@ def _subject(request: ExploreRequest, threads: int) -> dict[str, Any]:
     return {"method": method, "points": cells}
 
 
-def job_of(subject: dict[str, Any]) -> Job:
+def job_of(subject: Plain) -> Job:
     """Points in turn, and orderings in turn at each; of schedules drawn at random those of one seed after the other."""
     method = subject["method"]
     cells = [
@@ -92,16 +91,14 @@ def job_of(subject: dict[str, Any]) -> Job:
     return Job(EXPLORE, "exploration", subject, pieces, run_point, partial(_document, subject["points"]))
 
 
-def _method(described: Mapping[str, Any]) -> Whole | Sample:
+def _method(described: Plain) -> Whole | Sample:
     if described["schedules"] is not None:
         return Sample(described["schedules"], described["seed"], described["depth"])
     asked = {key: described[key] for key in ("memory_bytes", "symmetry", "reduction", "liveness")}
     return Whole(threads=1, until=tuple(described["until"]), **asked)
 
 
-def run_point(
-    described: dict[str, Any], interrupts: Interrupts, progress: Screen | None
-) -> tuple[dict[str, Any], bool]:
+def run_point(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
     """One search, and whether nobody ended it."""
     ordering = Ordering.model_validate(described["ordering"])
     scenario = Scenario.model_validate(described["scenario"])
@@ -109,10 +106,8 @@ def run_point(
     return {**entry, "point": described["point"], **described["told"]}, not interrupts
 
 
-def _document(
-    points: Sequence[Mapping[str, Any]], head: dict[str, Any], how: dict[str, Any], found: Mapping[str, dict[str, Any]]
-) -> dict[str, Any]:
-    by_search: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def _document(points: Sequence[Plain], head: Plain, how: Plain, found: Mapping[str, Plain]) -> Plain:
+    by_search: dict[tuple[str, str], list[Plain]] = {}
     for one in found.values():
         by_search.setdefault((one["point"], one["ordering"]), []).append(one)
     entries = [its[0] if len(its) == 1 else together(its) for its in by_search.values()]

@@ -1,10 +1,16 @@
-"""The verb `explore`: each ordering is searched in turn; the record is stored after each and shown at the end."""
+"""The verb `explore`: each ordering is searched in turn; the record is stored after each and shown at the end. And
+`explore --dump`: the text of what is searched, which is what a proof rests on.
+"""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kernels.search.schedule import machines
+from kernels.tdx.protocol import protocol_of
+from kernels.tdx.rules import flow_named
 from results.exchange.columns import Columns, every_step, folded
 from results.kinds.exploration import document, exploration_exit_code, is_sampled
 from results.store import RunDirectory, json_bytes
@@ -12,6 +18,8 @@ from results.verdict import Verdict
 from results.words import plural
 from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from scenarios.witness import witness_text
+from stress.commands import typed
+from stress.errors import UsageFault
 from stress.explore.ordering import FORBIDDEN, Sample, Searched, Whole, get_ready, search
 from stress.explore.witness import Recorded, write_pictures
 from stress.options import ExploreRequest
@@ -20,6 +28,7 @@ from stress.processes.memory import chosen_memory
 from stress.processes.placement import inherited_cpus
 from stress.progress import search_display
 from stress.resolve import changes_of, told_of
+from stress.screen import write
 from stress.session import Session, origin, session
 
 EXPLORATION = "exploration.json"
@@ -150,3 +159,24 @@ def _witnesses(record: Record, *, every: bool) -> Iterator[Any]:
             if found.witness.waits:
                 yield from (*map(Text, found.witness.waits), "")
             yield from (f"Again, step by step: tdx-stress replay {path}", "")
+
+
+# What a step machine depends on, and how loudly is said what goes wrong.
+SAID = {"scenario", "settings", "dump", "quiet", "verbose", "no_color"}
+
+
+def dump(request: ExploreRequest, scenario: Scenario) -> int:
+    """Print the step machine of each kind of actor of this scenario, with its labels, and by which name its object code
+    is kept: a digest of this text as compiled. Orderings and sizes are no part of it; it reads them. Returns 0. Raises
+    UsageFault.
+    """
+    if given := typed(request, [name for name in ExploreRequest._fields if name not in SAID]):
+        raise UsageFault(f"{given[0]}: means nothing beside --dump: a step machine is the same for all of these")
+    protocol = protocol_of(flow_named(scenario.flow))
+    for kind, made in zip(protocol.actors, machines(protocol), strict=True):
+        machine = made.machine
+        labels = (f"#   {label}  {site or 'starts'}" for label, site in enumerate(machine.sites))
+        sizes = f"{len(machine.sites)} labels, {machine.registers} registers"
+        said = f"# {kind.name}: {sizes}, compiled as {made.step.kept_as}"
+        write(sys.stdout, "\n".join([said, *labels, "", machine.source, ""]))
+    return 0

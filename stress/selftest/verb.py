@@ -5,7 +5,6 @@ ordering may show anything.
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -16,7 +15,7 @@ from scenarios.loader import load_orderings
 from stress.explore.ordering import Whole, get_ready, search
 from stress.interrupts import Interrupts
 from stress.options import SelftestRequest
-from stress.pieces.record import Job, Pieces, key_of
+from stress.pieces.record import Job, Pieces, Plain, key_of
 from stress.pieces.run import begun, run_job
 from stress.processes.limits import make_room, threads_to_start
 from stress.processes.memory import chosen_memory
@@ -54,14 +53,14 @@ def selftest(request: SelftestRequest) -> int:
     def ready(its: Session) -> None:
         get_ready(claims[0].explored, claims[0].machines[0], method, its.progress, verbose=request.verbose)
 
-    def told(made: Mapping[str, Any], pieces: Pieces) -> tuple[str, bool]:
-        enough = bool(subject["fail_fast"] and _failed(made))
+    def told(made: Plain, pieces: Pieces) -> tuple[str, bool]:
+        enough = subject["fail_fast"] and made["verdict"] in FAILURES
         return f"{made['ordering']}: {made['verdict']}: {made['reason']}", enough
 
     return run_job(request, job, SELFTEST, ready, threads=0, told=told)
 
 
-def job_of(subject: dict[str, Any]) -> Job:
+def job_of(subject: Plain) -> Job:
     """A claim a piece."""
     asked, claims = {key: subject[key] for key in ("memory", "cpus", "fail_fast")}, subject["claims"]
     pieces = {
@@ -78,26 +77,18 @@ def job_of(subject: dict[str, Any]) -> Job:
     return Job(SELFTEST, SELFTEST, subject, pieces, run_claim, partial(_document, subject), races=True)
 
 
-def _document(
-    subject: dict[str, Any], head: dict[str, Any], how: dict[str, Any], found: Mapping[str, dict[str, Any]]
-) -> dict[str, Any]:
+def _document(subject: Plain, head: Plain, how: Plain, found: Mapping[str, Plain]) -> Plain:
     claims, planned = list(found.values()), len(subject["claims"])
     head |= {"seed": subject["claims"][0]["raced"]["seed"]}
     done = {"complete": is_complete(claims, planned), "planned": planned}
     return {"schema": SCHEMA, **head, **done, "claims": claims}
 
 
-def _method(asked: Mapping[str, Any]) -> Whole:
+def _method(asked: Plain) -> Whole:
     return Whole(memory_bytes=chosen_memory(asked["memory"]), threads=threads_to_start(len(inherited_cpus())))
 
 
-def _failed(made: Mapping[str, Any]) -> bool:
-    return made["verdict"] in FAILURES
-
-
-def run_claim(
-    described: dict[str, Any], interrupts: Interrupts, progress: Screen | None
-) -> tuple[dict[str, Any], bool]:
+def run_claim(described: Plain, interrupts: Interrupts, progress: Screen | None) -> tuple[Plain, bool]:
     """A claim, first explored, then raced, and whether it was held to its end. What races stand on is compiled when the
     first race of its kind is due, by flow and by whether actors are perturbed.
     """
@@ -106,7 +97,7 @@ def run_claim(
     tried = _explore(one, _method(described), place, progress, interrupts)
     made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=one.to_race)
     prepared = None
-    if one.to_race and not interrupts and not (described["fail_fast"] and _failed(made)):
+    if one.to_race and not interrupts and not (described["fail_fast"] and made["verdict"] in FAILURES):
         with interrupts.at_once():
             prepared = prepared_for(one.raced, described["cpus"], progress)
     if prepared is not None:
@@ -117,12 +108,12 @@ def run_claim(
 
 def _explore(
     one: Expectation, method: Whole, place: str, progress: Screen | None, interrupts: Interrupts
-) -> list[dict[str, Any]]:
+) -> list[Plain]:
     """An entry for each machine, until the outcome is caught; a safe ordering is explored to the end on all."""
     ordering = one.explored
     if not one.safe:
         method = replace(method, until=tuple(ordering.expect), liveness=one.stuck)
-    entries: list[dict[str, Any]] = []
+    entries: list[Plain] = []
     for sized in one.machines:
         with search_display(progress, interrupts, ordering.name, safe=one.safe, place=place) as watch:
             entries.append(search(ordering, sized, method, watch).entry)
@@ -133,7 +124,7 @@ def _explore(
 
 def race_expected(
     prepared: Prepared, one: Expectation, place: str, progress: Screen | None, interrupts: Interrupts
-) -> list[dict[str, Any]]:
+) -> list[Plain]:
     """The race as its tries, each an entry of a run; the last one ends at the first catch or with the race's time.
 
     Another error may come first and stop the VM: the race is then begun anew, with the next seed and in the time that
@@ -141,7 +132,7 @@ def race_expected(
     """
     ordering, scenario = one.ordering, one.raced
     until = () if one.safe else tuple(Outcome[name] for name in ordering.expect)
-    tries: list[dict[str, Any]] = []
+    tries: list[Plain] = []
     while True:
         with race_display(progress, ordering.name, safe=one.safe, place=place, after_s=scenario.duration_s) as show:
             tries.append(race(prepared, ordering, scenario, interrupts, show, until, one.longest_s).json)
