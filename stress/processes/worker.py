@@ -15,16 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from stress.processes.start_line import StartLine
-
 PR_SET_PDEATHSIG = 1
 FAILED, ORPHANED = 70, 71
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-
-def _nothing() -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +32,51 @@ class Job:
     run: Callable[[], int]
     cpus: tuple[int, ...]
     first_cpus: tuple[int, ...] = ()
-    opens: Callable[[], None] = _nothing
-    begins: Callable[[], None] = _nothing
+    opens: Callable[[], None] = lambda: None
+    begins: Callable[[], None] = lambda: None
+
+
+class StartLine:
+    """Where workers wait until all are there, asleep: 256 that spin need minutes on two cores to let the last start.
+
+    Two pipes, shared by forking; not inherited by programs that are executed. Each worker writes a byte into `ready`
+    and blocks on `start`, whose write end only the parent holds; when the parent closes it, every worker wakes at once.
+    A parent that dies closes it too: a worker that wakes asks for the word.
+    """
+
+    def __init__(self) -> None:
+        self._start_read, self._start_write = os.pipe()
+        self.ready, self._ready_write = os.pipe()
+        self._open = {self._start_read, self._start_write, self.ready, self._ready_write}
+
+    def step_up(self) -> None:
+        """In a worker process, first of all: with a copy of the write end in some worker nobody would ever start."""
+        self._close(self._start_write)
+        self._close(self.ready)
+
+    def wait(self) -> None:
+        """In a worker: say that it is ready, and sleep until the parent lets go."""
+        os.write(self._ready_write, b".")
+        while os.read(self._start_read, 1):
+            pass
+
+    def arrived(self) -> int:
+        """In the parent, when `ready` is readable: how many workers got ready since the last call."""
+        return len(os.read(self.ready, 4096))
+
+    def release(self) -> None:
+        """In the parent: wake every worker."""
+        self._close(self._start_write)
+
+    def close(self) -> None:
+        """In the parent: give back what is still open; workers that still wait wake up."""
+        for end in tuple(self._open):
+            self._close(end)
+
+    def _close(self, end: int) -> None:
+        if end in self._open:
+            self._open.remove(end)
+            os.close(end)
 
 
 def serve(jobs: Sequence[Job], line: StartLine, parent: int, go: Callable[[], bool]) -> NoReturn:
@@ -51,7 +88,7 @@ def serve(jobs: Sequence[Job], line: StartLine, parent: int, go: Callable[[], bo
         line.step_up()
         for job in jobs:
             job.opens()
-        code = _alone(jobs[0], line, go) if len(jobs) == 1 else _side_by_side(jobs, line, go)
+        code = _carry_out(jobs[0], line, go) if len(jobs) == 1 else _side_by_side(jobs, line, go)
     except BaseException as error:
         _say(f"{jobs[0].name}: {type(error).__name__}: {error}")
     finally:
@@ -66,7 +103,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(ORPHANED)
 
 
-def _alone(job: Job, line: StartLine, go: Callable[[], bool]) -> int:
+def _carry_out(job: Job, line: StartLine, go: Callable[[], bool]) -> int:
     job.begins()
     line.wait()
     return job.run() if go() else ORPHANED
@@ -78,9 +115,7 @@ def _side_by_side(jobs: Sequence[Job], line: StartLine, go: Callable[[], bool]) 
     def run(job: Job) -> None:
         try:
             os.sched_setaffinity(0, job.cpus)  # this thread alone
-            job.begins()
-            line.wait()
-            code = job.run() if go() else ORPHANED
+            code = _carry_out(job, line, go)
         except BaseException as error:
             _say(f"{job.name}: {type(error).__name__}: {error}")
             code = FAILED

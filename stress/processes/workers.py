@@ -15,8 +15,7 @@ import psutil
 
 from kernels.tdx.kvm.interrupt import REFUSED
 from stress.errors import HarnessFault
-from stress.processes.start_line import StartLine
-from stress.processes.worker import Job, serve
+from stress.processes.worker import Job, StartLine, serve
 from stress.stopping import STOPPING_SIGNALS
 
 READY = "ready"
