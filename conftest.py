@@ -17,7 +17,7 @@ import pytest
 
 from kernels.layout import Layout
 from kernels.tdx.words import plan
-from stress.stopping import STOPPING_SIGNALS
+from stress.errors import STOPPING_SIGNALS
 from stress.tests.command import Command, Script, Start
 from stress.tests.warm import Warm
 

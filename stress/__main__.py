@@ -9,11 +9,10 @@ import signal
 import sys
 from types import FrameType
 
-from stress.stopping import NOTHING_MEASURED, STOPPING_SIGNALS
+from stress.errors import NOTHING_MEASURED, STOPPING_SIGNALS, CannotRunHere, HarnessFault, Interrupted, UsageFault
 
 # Libraries that start threads at their import would do so before the fork.
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
-USAGE, HARNESS, CANNOT, INTERRUPTED = 2, 3, 4, 130
 OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -38,10 +37,10 @@ def main() -> None:
         for number in STOPPING_SIGNALS:  # nothing is left to be interrupted
             signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
-        code = _failed(NOTHING_MEASURED, INTERRUPTED)
+        code = _failed(NOTHING_MEASURED, Interrupted.exit_code)
     except MemoryError:  # while another error was told
         os.write(2, b"tdx-stress: no more memory is to be had; raise the limit, or try a smaller machine\n")
-        os._exit(CANNOT)
+        os._exit(CannotRunHere.exit_code)
     # `python -m` ends by SIGINT instead where a KeyboardInterrupt has passed code in a string, as a dataclass's is, and
     # none has run since.
     with contextlib.suppress(MemoryError):
@@ -131,7 +130,7 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         _heed_interrupt()
         line, code = explained(error)
-        if code == USAGE:
+        if code == UsageFault.exit_code:
             line += _taken_for_another(arguments, line)
         if line.startswith("internal error") and {"-v", "--verbose"} & set(arguments):
             import traceback
@@ -144,18 +143,17 @@ def explained(error: Exception) -> tuple[str, int]:
     """An error as one line for the user, and the exit code that it means."""
     if hasattr(error, "format_message"):  # typer's, whose classes have moved between modules
         verb = getattr(getattr(error, "ctx", None), "command_path", "tdx-stress")
-        return f"{error.format_message().rstrip('.')}; see `{verb} --help`", USAGE
+        return f"{error.format_message().rstrip('.')}; see `{verb} --help`", UsageFault.exit_code
     if (code := getattr(error, "exit_code", None)) is not None:
         return str(error), code
-    from stress.errors import CannotRunHere
     from stress.processes.limits import limit_met
 
     if (met := limit_met(error)) is not None:
         return met, CannotRunHere.exit_code
     if isinstance(error, OSError) and error.filename is None and error.errno in OUTPUT_ERRORS:
         _silence_stdout()
-        return f"stdout: cannot write: {error.strerror}", HARNESS
-    return f"internal error: {type(error).__name__}: {error} (-v shows where)", HARNESS
+        return f"stdout: cannot write: {error.strerror}", HarnessFault.exit_code
+    return f"internal error: {type(error).__name__}: {error} (-v shows where)", HarnessFault.exit_code
 
 
 def _failed(line: str, code: int) -> int:

@@ -1,4 +1,11 @@
-"""What goes wrong around a race, each with the exit code that it ends in. `str()` is one line for the user."""
+"""What goes wrong around a race, each with the exit code that it ends in, and the signals that ask for its end. `str()`
+is one line for the user. All of it is heeded before anything large is imported, so nothing else is here.
+"""
+
+import signal
+
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NOTHING_MEASURED = "interrupted, nothing was measured"
 
 
 class UsageFault(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from stress.stopping import STOPPING_SIGNALS
+from stress.errors import STOPPING_SIGNALS
 
 
 class Interrupts:

@@ -17,12 +17,11 @@ from results.kinds.kind import BY_NAME, Kind
 from results.machine.host import host_facts
 from results.store import RunDirectory, StoreError, json_bytes, open_run_directory, write_file
 from results.verdict import Exit
-from stress.errors import Interrupted, UsageFault
+from stress.errors import NOTHING_MEASURED, Interrupted, UsageFault
 from stress.interrupts import Interrupts
 from stress.options import BenchRequest, ExploreRequest, MergeRequest, RunRequest, SelftestRequest
 from stress.provenance import command, commit, machine_id, version
 from stress.screen import DRAWING, Screen, write
-from stress.stopping import NOTHING_MEASURED
 
 STDOUT = "-"
 Opened = TypeVar("Opened")

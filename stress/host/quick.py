@@ -21,12 +21,11 @@ from results.collect.tally import snapshot
 from results.machine.host import host_facts, shown_cpus
 from results.numbers.statistics import percentile
 from scenarios.loader import load_orderings, load_scenario
-from stress.errors import HarnessFault
+from stress.errors import STOPPING_SIGNALS, HarnessFault
 from stress.host.cpu_pairs import Errand, measure
 from stress.interrupts import Interrupts
 from stress.processes.prepared import Prepared, rules_by
 from stress.processes.workers import ExitStatus
-from stress.stopping import STOPPING_SIGNALS
 
 READINGS, SHOOTDOWNS, FORKS = 20_000, 2_000, 5
 # A run's own probe of one pair: so long at most, where something else holds a CPU.

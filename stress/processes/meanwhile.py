@@ -5,8 +5,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
+from stress.errors import STOPPING_SIGNALS
 from stress.processes.worker import die_with_parent
-from stress.stopping import STOPPING_SIGNALS
 
 
 @contextlib.contextmanager

@@ -14,9 +14,8 @@ import multiprocess
 import psutil
 
 from kernels.tdx.kvm.interrupt import REFUSED
-from stress.errors import HarnessFault
+from stress.errors import STOPPING_SIGNALS, HarnessFault
 from stress.processes.worker import Job, StartLine, serve
-from stress.stopping import STOPPING_SIGNALS
 
 READY = "ready"
 

@@ -46,7 +46,7 @@ verb.{moment} = interrupts
 AT_ITS_FIRST_IMPORT = """
 import builtins, contextlib, enum, os, runpy, signal, sys
 
-own, started = builtins.__import__, {*sys.modules, "errno", "gc", "signal", "stress", "stress.stopping", "types"}
+own, started = builtins.__import__, {*sys.modules, "errno", "gc", "signal", "stress", "stress.errors", "types"}
 
 def imports(name, *more, **named):
     if name not in started and not name.startswith("_"):
