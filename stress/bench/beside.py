@@ -9,8 +9,6 @@ from scenarios.loader import ScenarioError, load_ordering, load_scenario, with_o
 from scenarios.models import Ordering, Scenario
 from scenarios.reals import ARMS, SET, Real, load_real, with_values
 from scenarios.wording import unknown
-from stress.commands import typed
-from stress.errors import UsageFault
 from stress.interrupts import Interrupts
 from stress.options import BenchRequest
 from stress.processes.kicks import refuse_missing, why_none
@@ -18,7 +16,7 @@ from stress.processes.prepared import Prepared
 from stress.processes.race import Tally, race
 from stress.processes.supervisor import Watch
 from stress.real.race import race_real
-from stress.real.resolve import WHY_NOTHING
+from stress.real.resolve import refuse
 
 MEAN_NOTHING = ("include_unsafe", "zappers", "warmup", "rate", "workers", "placement")
 Show = Callable[[Tally], Watch]
@@ -28,8 +26,7 @@ def beside(request: BenchRequest, names: Sequence[str]) -> tuple[Scenario, list[
     """The model's scenario with what both sides can be told, and the arms: these, or all that are to be had and need no
     KVM. Raises ScenarioError, UsageFault and CannotRunHere.
     """
-    if refused := typed(request, MEAN_NOTHING):
-        raise UsageFault(f"{refused[0]}: means nothing in scenario {request.scenario}: {WHY_NOTHING}; leave it out")
+    refuse(request, MEAN_NOTHING)
     options = {key: getattr(request, key.removesuffix("_s"), None) for key in SET}
     real = with_values(load_real(request.scenario), request.settings, (), **options)
     scenario = with_options(load_scenario("review"), **{key: getattr(real, key) for key in SET})
