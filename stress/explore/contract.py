@@ -13,10 +13,8 @@ from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
 from kernels.tdx.lock_contract import LEFT_OUT, Conflict, Contract, Try, contract
 from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Rules
 from kernels.tdx.statuses import LEAF_NAMES, Leaf
 from results.kinds.contract import SCHEMA, entry
-from results.kinds.orders import Tier
 from results.store import json_bytes
 from results.words import plural
 from scenarios.loader import load_scenario
@@ -181,27 +179,17 @@ def look_at_part(
         if interrupts:
             break
         begun = time.monotonic()
-        rules = {
-            place: rules_on(machine, one.ordering, one.ordering.faults)
+        tier = machine.tier
+        size = Size(tier.vcpus, tier.zappers, tier.pages, tier.tlb_entries)
+        calls = {
+            place: partial(contract, *of_flow(rules), size, memory_bytes, lambda: not interrupts)
             for place, one in enumerate(found)
             if part != OWN_TRACK or one.ordering.gate != "none"
+            for rules in [rules_on(machine, one.ordering, one.ordering.faults)]
         }
-        calls = {
-            place: partial(look_at, its, machine.tier, lambda: not interrupts, memory_bytes=memory_bytes)
-            for place, its in rules.items()
-        }
-        seen = dict[int, Contract | None]()
-        where = f"part {part}, machine {number} of {len(machines)} ({machine.tier.words})"
-        for place, one in at_once(
-            calls, threads, interrupts, partial(tell, f"{where}: {plural(len(rules), 'ordering')}")
-        ):
-            seen[place] = one
-        for place in rules if not interrupts else ():
+        where = f"part {part}, machine {number} of {len(machines)} ({tier.words})"
+        telling = partial(tell, f"{where}: {plural(len(calls), 'ordering')}")
+        seen = dict(at_once(calls, threads, interrupts, telling))
+        for place in calls if not interrupts else ():
             found[place].add(part, machine, seen.get(place))
-            found[place].seconds += (time.monotonic() - begun) / len(rules)
-
-
-def look_at(rules: Rules, tier: Tier, go_on: Callable[[], bool], *, memory_bytes: int) -> Contract | None:
-    """One ordering on one machine."""
-    size = Size(tier.vcpus, tier.zappers, tier.pages, tier.tlb_entries)
-    return contract(*of_flow(rules), size, memory_bytes, go_on)
+            found[place].seconds += (time.monotonic() - begun) / len(calls)
