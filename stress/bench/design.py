@@ -68,7 +68,12 @@ def design(request: BenchRequest) -> Experiment:
     request = request._replace(scenario=request.scenario or DEFAULT_SCENARIO, orderings=named)
     real = is_real(request.scenario)
     scenario, orderings = beside(request, named) if real else resolve(request)
-    _refuse_unsafe(orderings, request.include_unsafe)
+    unsafe = [ordering for ordering in orderings if not ordering.safe]
+    if unsafe and not request.include_unsafe:
+        raise UsageFault(
+            f"ordering {shown(unsafe[0].name)} is known to be wrong ({', '.join(unsafe[0].expect)}): "
+            "a fast wrong order is no result; --include-unsafe races it and marks it"
+        )
     chosen = _chosen_times(request)
     scenario = with_options(
         scenario,
@@ -111,15 +116,6 @@ def checked_budget(request: BenchRequest) -> float | None:
     if request.rounds is not None:
         raise UsageFault("--budget: expected either --rounds or --budget, found both; a budget decides on the rounds")
     return budget_seconds(request.budget)
-
-
-def _refuse_unsafe(orderings: Sequence[Ordering], include: bool) -> None:
-    unsafe = [ordering for ordering in orderings if not ordering.safe]
-    if unsafe and not include:
-        raise UsageFault(
-            f"ordering {shown(unsafe[0].name)} is known to be wrong ({', '.join(unsafe[0].expect)}): "
-            "a fast wrong order is no result; --include-unsafe races it and marks it"
-        )
 
 
 def _chosen_times(request: BenchRequest) -> set[str]:

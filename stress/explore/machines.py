@@ -38,8 +38,8 @@ def machines(flow: str, search: str = MATRIX, scenario: str = "") -> tuple[Machi
     """
     name = scenario or example_of(flow)
     its = load_scenario(name).matrix or (Small(liveness=True), Small(zappers=2), Small(vcpus=2))
-    return tuple(Machine(name, _tier(one), one.set) for one in its if one.only in ("", search))
-
-
-def _tier(one: Small) -> Tier:
-    return Tier(one.vcpus, one.zappers, one.pages, one.shootdowns, one.liveness, one.tlb_entries)
+    return tuple(
+        Machine(name, Tier(**{key: getattr(one, key) for key in Tier._fields}), one.set)
+        for one in its
+        if one.only in ("", search)
+    )

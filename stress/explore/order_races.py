@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from results.caveats import Caveat
-from results.collect.tally import Snapshot
 from results.kinds.orders import AGAIN, REFERENCE, race_entries, races_caveats
 from scenarios.loader import load_orderings, load_scenario
 from scenarios.models import Ordering, Scenario
 from stress.interrupts import Interrupts
 from stress.processes.prepared import Prepared
 from stress.processes.race import race
-from stress.processes.supervisor import Watch
 
 KNOWN = (REFERENCE, "v18", "v6_16")
 BESIDE = (*KNOWN, AGAIN)
@@ -98,7 +96,7 @@ def race_orders(
             done = number * len(orderings) + len(one)
             each = (time.monotonic() - begun) / done if done else raced.scenario.duration_s + STARTING_S
             show(Heat(done + 1, count, number + 1, each * (count - done)))
-            run = race(prepared, ordering, raced.scenario, interrupts, _unwatched).json
+            run = race(prepared, ordering, raced.scenario, interrupts, lambda tally: lambda phase, left_s: None).json
             if not interrupts:
                 one[ordering.name] = run
         if one:
@@ -113,7 +111,3 @@ def racing_scenario(orderings: int, seed: int) -> Scenario:
     each_s = RACING_S / (ROUNDS * orderings) - STARTING_S - WARMUP_S
     changed = {"duration_s": round(min(max(each_s, MIN_S), MAX_S), 3), "warmup_s": WARMUP_S, "seed": seed}
     return load_scenario(SCENARIO).model_copy(update=changed)
-
-
-def _unwatched(tally: Callable[[], Snapshot]) -> Watch:
-    return lambda phase, left_s: None

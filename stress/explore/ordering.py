@@ -114,11 +114,6 @@ def _search(ordering: Ordering, scenario: Scenario, method: Whole | Sample, watc
     return Searched(record(_subject(ordering, scenario), how, found(reached), found(broken)), witnesses)
 
 
-def compiled_as(method: Whole | Sample) -> tuple[str, ...]:
-    """The names under which the compiled code of a search of this kind is kept."""
-    return ("walk",) if isinstance(method, Sample) else ("search", "graph")
-
-
 def get_ready(
     ordering: Ordering, scenario: Scenario, method: Whole | Sample, progress: Screen | None, *, verbose: bool
 ) -> None:
@@ -126,7 +121,8 @@ def get_ready(
     all of it, so that compiling is no part of any search's seconds.
     """
     rules, size = as_searched(ordering, scenario)._replace(shootdowns=1), Size(1, 1)
-    with compiling(progress, compiled_as(method), "the search, once: about 5 s", verbose=verbose):
+    kept_as = ("walk",) if isinstance(method, Sample) else ("search", "graph")
+    with compiling(progress, kept_as, "the search, once: about 5 s", verbose=verbose):
         if isinstance(method, Sample):
             room = size._replace(pages=max(rules.batch, 1), tlb_entries=scenario.tlb_entries)  # for one range
             walk(*of_flow(rules), room, schedules=1, seed=1, depth=method.depth)

@@ -30,7 +30,7 @@ from stress.processes.prepared import Prepared, rules_by
 from stress.processes.shared_words import Words, shared_words
 from stress.processes.supervisor import Supervisor, Watch
 from stress.processes.tracing import arm, last_steps, ring_entries
-from stress.processes.watchdog import actors, finished
+from stress.processes.watchdog import finished
 from stress.processes.worker import Job
 from stress.processes.workers import Workers
 
@@ -118,7 +118,7 @@ def _references_left(words: Words, lay: Layout) -> int:
     """
     epochs = int(words[lay.epoch_tracking])
     left = refcount_of(epochs, 0) + refcount_of(epochs, 1)
-    return left if finished(words, lay, actors(lay)) else 0
+    return left if finished(words, lay) else 0
 
 
 def _mixes_first(scenario: Scenario, placed: Placed) -> bool:

@@ -18,7 +18,7 @@ from scenarios.times import parse_start_offset
 from stress.interrupts import Interrupts
 from stress.processes.own_time import LONGEST_S, OwnTime
 from stress.processes.shared_words import Words
-from stress.processes.watchdog import Watchdog, actor_names, actors, finished, positions
+from stress.processes.watchdog import Watchdog, actor_names, finished, positions
 from stress.processes.workers import ExitStatus, Workers
 
 # How long the parent sleeps between two looks. Short where the race is over with the last shootdown.
@@ -181,7 +181,7 @@ class Supervisor:
         """Let this much time pass, or all it takes; False where every zapper has finished before, or one was caught."""
         until = None if seconds is None else time.monotonic() + seconds
         step = SHORT_LOOK_S if self._scenario.shootdowns or self._until else LOOK_S
-        while self.caught is None and not self._finished(self._lay.zappers):
+        while self.caught is None and not finished(self._words, self._lay, self._lay.zappers):
             left = None if until is None else until - time.monotonic()
             if left is not None and left <= 0:
                 return True
@@ -189,9 +189,6 @@ class Supervisor:
             self._heed_interrupts()
             self._watch(phase, left)
         return False
-
-    def _finished(self, count: int) -> bool:
-        return finished(self._words, self._lay, actors(self._lay)[:count])
 
     def _look(self, longest_s: float) -> None:
         """Sleep for so long, then see who died or stands still, and note the counters."""
@@ -237,11 +234,10 @@ class Supervisor:
         limit_s = LAST_WORD_S if soon else 2 * self._scenario.watchdog_s
         clock = time.monotonic if soon else lambda: self._own_time.seconds
         patient_until = time.monotonic() + LAST_WORD_S
-        zappers, everyone = self._lay.zappers, len(actors(self._lay))
-        for word, count in ((STOP_ENDING, zappers), (STOP_ENDLESS, everyone)):
+        for word, count in ((STOP_ENDING, self._lay.zappers), (STOP_ENDLESS, None)):
             self._words[self._lay.control + word] = 1
             until = clock() + limit_s
-            while not self._finished(count):
+            while not finished(self._words, self._lay, count):
                 if clock() > until:
                     self._over_without_progress(f"told to stop, and went on for {limit_s:g} s")
                 if not soon and time.monotonic() > patient_until:

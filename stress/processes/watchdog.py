@@ -26,14 +26,9 @@ def head_words(lay: Layout) -> NDArray[np.int64]:
     return np.concatenate([zappers, vcpus])
 
 
-def actors(lay: Layout) -> range:
-    """All actors, by place in `head_words`; the first `lay.zappers` are the zappers."""
-    return range(lay.zappers + lay.vcpus)
-
-
-def finished(words: Words, lay: Layout, who: range) -> bool:
-    """Whether all of these actors have come to their end."""
-    return bool(words[head_words(lay)[who.start : who.stop] + FINISHED].all())
+def finished(words: Words, lay: Layout, count: int | None = None) -> bool:
+    """Whether all actors have come to their end, or the first so many in `head_words`."""
+    return bool(words[head_words(lay)[:count] + FINISHED].all())
 
 
 def actor_names(lay: Layout, actors: Iterable[int]) -> str:

@@ -1,8 +1,7 @@
 """What `run` does where the kernel's own shootdowns race: an arm is a piece."""
 
 from collections.abc import Sequence
-from functools import cache, partial
-from typing import Any
+from functools import cache
 
 from kernels.race.clock import Calibration, calibrate
 from results.machine.host import shown_cpus
@@ -44,9 +43,9 @@ def run_arm(described: Plain, interrupts: Interrupts, progress: Screen | None) -
         return {}, False
     used = {"cpus_allowed": len(cpus), "cpus_used": shown_cpus(cpus)}
     with display(progress) as drawn:
-        run = race_real(arm, real, clock, cpus, interrupts, partial(_watch, drawn, arm))
+
+        def watch(shootdowns: int, reads: int, left_s: float) -> None:
+            drawn.tell(f"{arm}: {count(shootdowns)} shootdowns, {count(reads)} reads; {left_s:.0f} s left")
+
+        run = race_real(arm, real, clock, cpus, interrupts, watch)
     return raced(run, {**facts(), **used, **clock_facts(clock)})
-
-
-def _watch(drawn: Any, arm: str, shootdowns: int, reads: int, left_s: float) -> None:
-    drawn.tell(f"{arm}: {count(shootdowns)} shootdowns, {count(reads)} reads; {left_s:.0f} s left")

@@ -81,5 +81,6 @@ def test_all_have_finished_when_the_last_one_has(small_machine: SmallMachine) ->
     words, lay = small_machine
     words[head_words(lay)[[ZAPPER, VCPU_0]] + FINISHED] = 1
 
-    assert finished(words, lay, range(2))
-    assert not finished(words, lay, range(3))
+    assert finished(words, lay, 2)
+    assert not finished(words, lay, 3)
+    assert not finished(words, lay)
