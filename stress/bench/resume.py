@@ -23,6 +23,8 @@ from stress.processes.placement import chosen_cpus, shown
 from stress.provenance import commit, machine_id, version
 from stress.session import opened
 
+NOT_OF_MODEL = ("real", "changed", "own")  # of a record's scenario
+
 
 def longer(subject: Plain, request: BenchRequest) -> Plain:
     """With the rounds or the budget that are asked for now. Raises UsageFault."""
@@ -70,29 +72,20 @@ def refuse_mixed(bench: Bench, host: Mapping[str, Any]) -> None:
 
 def experiment_of(where: Path, bench: Bench) -> Experiment:
     """What the record was begun with. Raises UsageFault where it holds no scenario or ordering of ours."""
+    of_model = {key: value for key, value in bench.scenario.items() if key not in NOT_OF_MODEL}
+    sweep, design, real = bench.sweep, bench.design, bench.is_real
+    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
+    names = [arm.ordering for arm in arms]
     try:
-        return _experiment(bench)
+        scenario, key = Scenario.model_validate(of_model), sweep.key if sweep else None
+        swept = [sweep.over(of_model, value) for value in sweep.values] if sweep else [of_model]
+        scenarios = [Scenario.model_validate(one) for one in swept]
+        orderings = arms_of(names) if real else [Ordering.model_validate(arm.parameters) for arm in arms]
     except ValidationError as refused:
         first = refused.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "its whole"
         said = f"found at {place}: {first['msg']}"
         raise UsageFault(f"{where}: expected a scenario and orderings of this version, {said}") from None
-
-
-NOT_OF_MODEL = ("real", "changed", "own")
-
-
-def _experiment(bench: Bench) -> Experiment:
-    of_model = {key: value for key, value in bench.scenario.items() if key not in NOT_OF_MODEL}
-    scenario = Scenario.model_validate(of_model)
-    key, scenarios, real = None, [scenario], bench.is_real
-    if sweep := bench.sweep:
-        key = sweep.key
-        scenarios = [Scenario.model_validate(sweep.over(of_model, value)) for value in sweep.values]
-    arms = [arm for arm in bench.arms if arm.arm != AGAIN]
-    names = [arm.ordering for arm in arms]
-    orderings = arms_of(names) if real else [Ordering.model_validate(arm.parameters) for arm in arms]
-    design = bench.design
     of_scenario = {key: bench.scenario[key] for key in ("changed", "own") if key in bench.scenario}
     changed = {"scenario": of_scenario, "orderings": {arm.ordering: {"changed": arm.changed} for arm in arms}}
     return Experiment(scenario, orderings, key, points(key, scenarios), design.rounds, design.budget_s, changed, real)
