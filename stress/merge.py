@@ -52,7 +52,10 @@ def merge(request: MergeRequest) -> int:
                 its.note(f"pieces that stand in several directories: {twice}; the first of each counts")
             for line in _apart(whole):
                 its.note(line)
-            return end_of_job(its, directory, job, whole)
+            try:
+                return end_of_job(its, directory, job, whole)
+            finally:
+                whole.end()
 
 
 def _job(share: Pieces) -> Job:

@@ -26,7 +26,7 @@ def test_help_names_the_verbs_and_the_exit_codes(here: Command) -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", ["--help", "list", "list spec", "list --json"])
+@pytest.mark.parametrize("arguments", ["--help", "list", "list --json"])
 def test_a_reader_that_has_gone_is_no_error(arguments: str, behind: Command) -> None:
     nobody = "import os\nreading, writing = os.pipe()\nos.close(reading)\nos.dup2(writing, 1)"
     done = behind(nobody, *arguments.split())

@@ -94,14 +94,14 @@ def test_a_bench_does_not_go_on_with_a_wrong_record(
         goes_on(kept_bench)
 
 
-def test_history_skips_a_run_without_a_verdict_and_a_link_to_itself(tdx_stress: Command, tmp_path: Path) -> None:
+def test_history_skips_a_run_without_a_verdict_and_a_link_to_itself(here: Command, tmp_path: Path) -> None:
     result = a_result(a_run("spec"))
     del result["runs"][0]["verdict"]
     for name in ("bad", "loop"):
         (tmp_path / "runs" / name).mkdir(parents=True)
     (tmp_path / "runs/bad/result.json").write_text(json.dumps(result))
     (tmp_path / "runs/loop/result.json").symlink_to("result.json")
-    done = tdx_stress("history")
+    done = here("history")
 
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr.splitlines() == [
@@ -260,8 +260,8 @@ def test_who_has_no_memory_to_tell_an_error_says_so_in_one_line(behind: Command)
     assert done.stderr == "tdx-stress: no more memory is to be had; raise the limit, or try a smaller machine\n"
 
 
-def test_random_schedules_of_batches_are_drawn_on_a_machine_with_room_for_one(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "batch", "--ordering", "spec", "--vcpus", "1", "--random", "2", "-q")
+def test_random_schedules_of_batches_are_drawn_on_a_machine_with_room_for_one(here: Command) -> None:
+    done = here("explore", "batch", "--ordering", "spec", "--vcpus", "1", "--random", "2", "-q")
 
     assert (done.returncode, done.stdout) == (6, "Observation spec Unknown 0 2\n")
     assert done.stderr.startswith("<== INCONCLUSIVE spec: ")

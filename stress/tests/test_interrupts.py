@@ -159,7 +159,7 @@ def test_ctrl_c_while_the_first_large_module_is_imported_is_one_line(new: Comman
 AS_C_DOES = "import sys; sys.excepthook(*sys.exc_info()); raise ImportError('numpy.core.multiarray failed to import')"
 
 
-@pytest.mark.parametrize("instead", ["raise RuntimeError('Query interrupted')", "return 130", "return 0", AS_C_DOES])
+@pytest.mark.parametrize("instead", ["raise RuntimeError('Query interrupted')", "return 0", AS_C_DOES])
 def test_an_interrupt_that_a_library_has_made_something_else_of_is_one(instead: str, behind: Command) -> None:
     done = behind(MADE_ANOTHER.format(instead=instead), "list")
 

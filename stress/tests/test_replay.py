@@ -81,8 +81,8 @@ def unwrapped(shown: str) -> str:
     return re.sub(r"\n[ .]+", " ", shown)
 
 
-def test_a_replay_ends_in_the_recorded_state_and_shows_the_race(tdx_stress: Command, file: Path) -> None:
-    done = tdx_stress("replay", "w.json")
+def test_a_replay_ends_in_the_recorded_state_and_shows_the_race(here: Command, file: Path) -> None:
+    done = here("replay", "w.json")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("kick_then_track shows tracking_not_done: 1 vCPU, 1 zapper, 1 page\n")

@@ -83,13 +83,14 @@ def test_a_crash_ends_the_whole_run_and_keeps_the_orderings_before_it(start_tdx_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_ended_amid_its_first_ordering_goes_on_from_there(
+def test_a_run_that_ended_amid_its_first_ordering_leaves_no_worker_and_goes_on_from_there(
     start_tdx_stress: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
     parent = start_tdx_stress("run", "--ordering", "spec", *FOREVER)
-    racing(parent)
+    workers = racing(parent)
     parent.send_signal(number)
     _, _, said = ended(parent)
+    _, alive = psutil.wait_procs(workers, timeout=LONGEST_WAIT_S)
     again = start_tdx_stress("run", "--resume", "out", "--no-report")
     racing(again)
     again.send_signal(signal.SIGINT)
@@ -99,18 +100,10 @@ def test_a_run_that_ended_amid_its_first_ordering_goes_on_from_there(
         "2 of 2 pieces not ended: 00001-spec (here as far as it came), 00002-v18; "
         "to run them: tdx-stress run --resume out\n"
     )
+    assert alive == []
     assert number == signal.SIGKILL or said.endswith(left)
     assert (code, stored(tmp_path / "out")["ordering"]) == (130, "spec")
     assert (tmp_path / "out/pieces/job.json").exists()
-
-
-def test_no_worker_outlives_a_killed_parent(start_tdx_stress: Start) -> None:
-    parent = start_tdx_stress("run", *FOREVER)
-    workers = racing(parent)
-    parent.kill()
-
-    _, alive = psutil.wait_procs(workers, timeout=LONGEST_WAIT_S)
-    assert alive == []
 
 
 @pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, False)])

@@ -17,8 +17,8 @@ from stress.processes.prepared import prepared_for
 from stress.tests.command import Command
 
 
-def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(tdx_stress: Command, tmp_path: Path) -> None:
-    done = tdx_stress("explore", "--orders", "--ordering", "no_kick", "--out", "out", "--json", "found.json", "-q")
+def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(here: Command, tmp_path: Path) -> None:
+    done = here("explore", "--orders", "--ordering", "no_kick", "--out", "out", "--json", "found.json", "-q")
 
     found = json.loads((tmp_path / "found.json").read_text())
     assert (done.returncode, done.stderr) == (0, "")
@@ -34,9 +34,9 @@ def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(tdx_stress:
 
 
 def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
-    tdx_stress: Command, tmp_path: Path
+    here: Command, tmp_path: Path
 ) -> None:
-    done = tdx_stress(
+    done = here(
         "explore", "--orders", "--ordering", "no_kick", "--memory", "64MiB", "--threads", "256", "--junit", "j.xml"
     )
 

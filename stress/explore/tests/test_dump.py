@@ -7,8 +7,8 @@ from kernels.tdx.protocol import SHOOTDOWN
 from stress.tests.command import Command
 
 
-def test_what_is_printed_is_the_step_machines_with_their_labels_and_object_code(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--dump")
+def test_what_is_printed_is_the_step_machines_with_their_labels_and_object_code(here: Command) -> None:
+    done = here("explore", "--dump")
 
     functions = {one.name for one in ast.parse(done.stdout).body if isinstance(one, ast.FunctionDef)}
     assert done.returncode == 0

@@ -17,9 +17,9 @@ ENDLESS = ("--ordering", "v18", "--vcpus", "4", "--zappers", "3", "--shootdowns"
 
 
 def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes_and_says_where_it_comes_from(
-    tdx_stress: Command, tmp_path: Path
+    here: Command, tmp_path: Path
 ) -> None:
-    done = tdx_stress("explore", "--ordering", "v18", *ONE, "--json", "-")
+    done = here("explore", "--ordering", "v18", *ONE, "--json", "-")
 
     found = printed(done)
     assert (done.returncode, found["verdict"], found["complete"], found["deadlocks"]) == (0, "passed", True, 0)
@@ -33,8 +33,8 @@ def test_a_safe_ordering_is_looked_at_as_a_whole_and_passes_and_says_where_it_co
     assert json.loads((tmp_path / "runs/latest/exploration.json").read_text()) == found
 
 
-def test_a_known_wrong_ordering_is_caught_by_a_shortest_schedule(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--ordering", "kick_then_track", *ONE, "--json", "-")
+def test_a_known_wrong_ordering_is_caught_by_a_shortest_schedule(here: Command) -> None:
+    done = here("explore", "--ordering", "kick_then_track", *ONE, "--json", "-")
 
     found = printed(done)
     witness = found["witnesses"]["tracking_not_done"]
@@ -44,8 +44,8 @@ def test_a_known_wrong_ordering_is_caught_by_a_shortest_schedule(tdx_stress: Com
     assert {step["actor"] for step in witness} == {"vcpu 0", "zapper 0"}
 
 
-def test_an_outcome_that_takes_two_zappers_cannot_happen_with_one_and_that_is_said(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--ordering", "spec_unserialized", *ONE)
+def test_an_outcome_that_takes_two_zappers_cannot_happen_with_one_and_that_is_said(here: Command) -> None:
+    done = here("explore", "--ordering", "spec_unserialized", *ONE)
 
     assert done.returncode == 1
     assert "known for previous_epoch_busy, which cannot happen in a machine of this size" in done.stderr
@@ -53,9 +53,9 @@ def test_an_outcome_that_takes_two_zappers_cannot_happen_with_one_and_that_is_sa
 
 
 def test_a_wrong_ordering_said_to_be_safe_fails_and_the_steps_of_its_witness_are_folded_into_calls(
-    tdx_stress: Command,
+    here: Command,
 ) -> None:
-    done = tdx_stress("explore", "--ordering", "no_block", "--set", "expect=safe", *ONE, "--out", "out")
+    done = here("explore", "--ordering", "no_block", "--set", "expect=safe", *ONE, "--out", "out")
 
     assert done.returncode == 1
     assert "FAILED: declared safe, and can happen: not_blocked in " in done.stdout
@@ -69,20 +69,20 @@ def test_a_wrong_ordering_said_to_be_safe_fails_and_the_steps_of_its_witness_are
     [("spec", ["no_flush_at_entry"], "use_after_remove"), ("block,track,remove", [], "tracking_not_done")],
 )
 def test_a_fault_of_the_module_or_other_steps_break_a_right_ordering(
-    tdx_stress: Command, ordering: str, faults: list[str], shows: str
+    here: Command, ordering: str, faults: list[str], shows: str
 ) -> None:
     broken = [word for fault in faults for word in ("--fault", fault)]
-    done = tdx_stress("explore", "--ordering", ordering, *broken, *ONE, "--json", "-")
+    done = here("explore", "--ordering", ordering, *broken, *ONE, "--json", "-")
 
     found = printed(done)
     assert (done.returncode, found["faults"]) == (1, faults)
     assert shows in found["outcomes"]
 
 
-def test_fail_fast_stops_at_the_first_forbidden_outcome_and_at_the_first_that_fails(tdx_stress: Command) -> None:
+def test_fail_fast_stops_at_the_first_forbidden_outcome_and_at_the_first_that_fails(here: Command) -> None:
     options = "--ordering no_block --ordering spec --set expect=safe --fail-fast --json -"
 
-    done = tdx_stress("explore", *options.split(), *ONE)
+    done = here("explore", *options.split(), *ONE)
 
     (found,) = printed(done)["explorations"]
     ended = done.returncode, found["ordering"], found["stopped_by"], found["complete"]
@@ -90,11 +90,11 @@ def test_fail_fast_stops_at_the_first_forbidden_outcome_and_at_the_first_that_fa
 
 
 def test_several_orderings_are_a_list_and_leave_one_file_and_with_q_only_the_lines_to_grep(
-    tdx_stress: Command, tmp_path: Path
+    here: Command, tmp_path: Path
 ) -> None:
     options = "--ordering no_block --ordering spec --out out --json out.json --junit out.xml -q"
 
-    done = tdx_stress("explore", *options.split(), *ONE)
+    done = here("explore", *options.split(), *ONE)
 
     written = json.loads((tmp_path / "out" / "exploration.json").read_text())
     assert (done.returncode, done.stderr) == (0, "")
@@ -107,8 +107,8 @@ def test_several_orderings_are_a_list_and_leave_one_file_and_with_q_only_the_lin
     assert ElementTree.parse(tmp_path / "out.xml").getroot().get("tests") == "2"
 
 
-def test_verbose_gives_every_step_of_the_witness_a_row_with_its_word_and_status(tdx_stress: Command) -> None:
-    told = tdx_stress("explore", "--ordering", "no_block", *ONE, "-v").stdout
+def test_verbose_gives_every_step_of_the_witness_a_row_with_its_word_and_status(here: Command) -> None:
+    told = here("explore", "--ordering", "no_block", *ONE, "-v").stdout
     shown = told.partition("STEP ")[2].partition("Again, ")[0]
 
     assert re.findall(r"^(\d+) ", shown, re.M) == [str(step) for step in range(1, 18)]
@@ -118,17 +118,17 @@ def test_verbose_gives_every_step_of_the_witness_a_row_with_its_word_and_status(
     assert "TDH.MEM.PAGE.REMOVE: GPA_RANGE_NOT_BLOCKED|RCX" in whole
 
 
-def test_the_verdict_is_the_same_without_symmetry_and_without_reduction(tdx_stress: Command) -> None:
-    plain = printed(tdx_stress("explore", "--ordering", "no_kick", "--json", "-"))
-    bare = printed(tdx_stress("explore", "--ordering", "no_kick", "--no-symmetry", "--no-reduction", "--json", "-"))
+def test_the_verdict_is_the_same_without_symmetry_and_without_reduction(here: Command) -> None:
+    plain = printed(here("explore", "--ordering", "no_kick", "--json", "-"))
+    bare = printed(here("explore", "--ordering", "no_kick", "--no-symmetry", "--no-reduction", "--json", "-"))
 
     assert (bare["symmetry"], bare["reduction"]) == (False, False)
     assert (plain["verdict"], plain["outcomes"]) == (bare["verdict"], bare["outcomes"])
     assert plain["states"] < bare["states"]
 
 
-def test_a_search_without_enough_memory_is_inconclusive(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", *ENDLESS, "--json", "-")
+def test_a_search_without_enough_memory_is_inconclusive(here: Command) -> None:
+    done = here("explore", *ENDLESS, "--json", "-")
 
     found = printed(done)
     assert (done.returncode, found["verdict"], found["stopped_by"]) == (6, "inconclusive", "memory")
@@ -152,8 +152,8 @@ def test_an_interrupted_search_writes_what_is_known_so_far(start_tdx_stress: Sta
     assert "Observation v18 Unknown 0 " in said
 
 
-def test_random_schedules_prove_nothing_and_say_what_they_are_worth(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "--ordering", "v18", "--random", "300", "--seed", "5")
+def test_random_schedules_prove_nothing_and_say_what_they_are_worth(here: Command) -> None:
+    done = here("explore", "--ordering", "v18", "--random", "300", "--seed", "5")
 
     assert done.returncode == 6
     assert "300 schedules drawn uniformly, seed 5: " in done.stdout
@@ -162,11 +162,11 @@ def test_random_schedules_prove_nothing_and_say_what_they_are_worth(tdx_stress: 
     )
 
 
-def test_pct_finds_the_review_s_bug_and_states_a_rate(tdx_stress: Command) -> None:
+def test_pct_finds_the_review_s_bug_and_states_a_rate(here: Command) -> None:
     # Seeded, so that there is no chance in it: this seed finds it, and every later run takes the same schedules.
     options = "--ordering kick_then_track --vcpus 1 --random 3000 --pct 3 --seed 1 --json -"
 
-    found = printed(tdx_stress("explore", *options.split()))
+    found = printed(here("explore", *options.split()))
 
     assert (found["method"], found["pct_depth"], found["verdict"]) == ("pct", 3, "passed")
     assert found["schedules_with"]["tracking_not_done"] >= 1
@@ -175,8 +175,8 @@ def test_pct_finds_the_review_s_bug_and_states_a_rate(tdx_stress: Command) -> No
     assert "what each schedule shows with a chance of 0.10 % or more would have been seen (95 %)" in worth
 
 
-def test_a_machine_for_random_schedules_may_be_larger_than_any_search_can_end(tdx_stress: Command) -> None:
-    done = tdx_stress("explore", "crowd", "--ordering", "spec", "--random", "3", "--json", "-")
+def test_a_machine_for_random_schedules_may_be_larger_than_any_search_can_end(here: Command) -> None:
+    done = here("explore", "crowd", "--ordering", "spec", "--random", "3", "--json", "-")
 
     found = printed(done)
     assert (done.returncode, found["vcpus"], found["zappers"], found["schedules"]) == (6, 64, 4, 3)

@@ -20,8 +20,8 @@ from stress.replay import replay
 from stress.tests.command import Command
 
 
-def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(tdx_stress: Command, tmp_path: Path) -> None:
-    done = tdx_stress(
+def test_one_ordering_with_two_faults_is_crossed_and_each_pair_is_told(here: Command, tmp_path: Path) -> None:
+    done = here(
         "explore", "--matrix", "--ordering", "no_kick", "--fault", "remove_ignores_refcount",
         "--fault", "entry_unchecked", "--out", "out", "--json", "found.json", "-q",
     )  # fmt: skip
@@ -58,8 +58,8 @@ def no_kick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("pair", ["shootdown no_kick remove_ignores_refcount", "migrate no_kick none"])
-def test_the_schedule_of_a_pair_is_replayed_to_its_outcome(no_kick: Path, pair: str, tdx_stress: Command) -> None:
-    done = tdx_stress("replay", str(no_kick), "--pair", *pair.split(), "-q")
+def test_the_schedule_of_a_pair_is_replayed_to_its_outcome(no_kick: Path, pair: str, here: Command) -> None:
+    done = here("replay", str(no_kick), "--pair", *pair.split(), "-q")
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("AGREES: ")
@@ -149,9 +149,9 @@ def test_after_an_interrupt_a_schedule_is_who_moves_and_no_more() -> None:
 
 
 def test_pairs_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
-    tdx_stress: Command, tmp_path: Path
+    here: Command, tmp_path: Path
 ) -> None:
-    done = tdx_stress(
+    done = here(
         "explore", "--matrix", "--ordering", "no_kick", "--fault", "entry_unchecked",
         "--memory", "64MiB", "--threads", "256", "--json", "-", "--junit", "j.xml",
     )  # fmt: skip
@@ -180,8 +180,8 @@ def test_a_fault_that_shows_only_beside_others_has_a_row_alone_and_one_with_them
     assert resolve_matrix(ExploreRequest("small", faults=pair)).rows["migrate"] == [pair[:1], pair[1:], pair]
 
 
-def test_a_fault_of_another_flow_is_crossed_on_the_machines_of_its_flow(tdx_stress: Command) -> None:
-    done = tdx_stress(
+def test_a_fault_of_another_flow_is_crossed_on_the_machines_of_its_flow(here: Command) -> None:
+    done = here(
         "explore", "--matrix", "--ordering", "spec", "--ordering", "v6_16",
         "--fault", "invept_shared_root", "--json", "-",
     )  # fmt: skip

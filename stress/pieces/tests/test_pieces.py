@@ -32,13 +32,13 @@ def found(directory: Path) -> Any:
 
 
 def test_shares_of_a_job_merged_are_the_whole_and_one_alone_names_what_is_missing_and_goes_on(
-    tdx_stress: Command, tmp_path: Path
+    here: Command, tmp_path: Path
 ) -> None:
-    whole = tdx_stress(*ASKED, "--out", "whole")
-    shares = [tdx_stress(*ASKED, "--share", f"{number}/2", "--out", f"share{number}") for number in (1, 2)]
-    merged = tdx_stress("merge", "share1", "share2", "share1", "--out", "merged", "-q")
-    alone = tdx_stress("merge", "share1", "--out", "half")
-    rest = tdx_stress("faults", "--resume", "half", "-q")
+    whole = here(*ASKED, "--out", "whole")
+    shares = [here(*ASKED, "--share", f"{number}/2", "--out", f"share{number}") for number in (1, 2)]
+    merged = here("merge", "share1", "share2", "share1", "--out", "merged", "-q")
+    alone = here("merge", "share1", "--out", "half")
+    rest = here("faults", "--resume", "half", "-q")
 
     assert [one.returncode for one in (whole, *shares, merged, alone, rest)] == [0, 0, 0, 0, 6, 0]
     assert whole.stdout == merged.stdout == rest.stdout
@@ -48,18 +48,16 @@ def test_shares_of_a_job_merged_are_the_whole_and_one_alone_names_what_is_missin
     assert {name: one["pieces"] for name, one in hosts.items()} == {machine_id(): 4}
 
 
-def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(
-    tdx_stress: Command, tmp_path: Path
-) -> None:
+def test_shares_of_another_question_or_other_kernels_are_refused_in_one_line(here: Command, tmp_path: Path) -> None:
     for name, fault in (("one", "no_flush_at_entry"), ("two", "torn_epoch_read")):
-        tdx_stress("faults", "--ordering", "no_block", "--fault", fault, "--share", "2/2", "--out", name)
+        here("faults", "--ordering", "no_block", "--fault", fault, "--share", "2/2", "--out", name)
     file = tmp_path / "two/pieces/job.json"
 
-    other = tdx_stress("merge", "one", "two")
+    other = here("merge", "one", "two")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"verb": "orders"}))
-    damaged = tdx_stress("merge", "two")
+    damaged = here("merge", "two")
     change(file, verb="faults", kernels="0" * 24)
-    kernels = tdx_stress("merge", "two")
+    kernels = here("merge", "two")
 
     assert other.stderr.startswith("tdx-stress: two: expected pieces of one job, found another rows, in one")
     assert f"expected pieces of kernels {sources_digest()}, found {'0' * 24}: they do not belong" in kernels.stderr
@@ -127,12 +125,10 @@ def test_a_recipe_of_the_readme_ends_in_one_whole_result(
     assert json.loads((tmp_path / "all/matrix.json").read_text())["explored"]["complete"]
 
 
-def test_a_sweep_of_explore_ends_at_the_first_that_fails_and_says_how_to_go_on(
-    tdx_stress: Command, tmp_path: Path
-) -> None:
+def test_a_sweep_of_explore_ends_at_the_first_that_fails_and_says_how_to_go_on(here: Command, tmp_path: Path) -> None:
     asked = ("--ordering", "kick_then_track", "--set", 'expect="safe"', "--vcpus", "1", "--sweep", "zappers=1,2")
-    failed = tdx_stress("explore", *asked, "--fail-fast", "--out", "swept")
-    rest = tdx_stress("explore", "--resume", "swept")
+    failed = here("explore", *asked, "--fail-fast", "--out", "swept")
+    rest = here("explore", "--resume", "swept")
 
     # Two are searched at once, and either may be the first.
     left = r"1 of 2 pieces missing: (00001-kick_then_track.zappers-1|00002-kick_then_track.zappers-2); to run them: "
@@ -141,12 +137,12 @@ def test_a_sweep_of_explore_ends_at_the_first_that_fails_and_says_how_to_go_on(
     assert (failed.returncode, rest.returncode) == (1, 1)
 
 
-def test_schedules_that_are_drawn_in_shares_are_those_of_one_machine(tdx_stress: Command, tmp_path: Path) -> None:
+def test_schedules_that_are_drawn_in_shares_are_those_of_one_machine(here: Command, tmp_path: Path) -> None:
     asked = ("explore", "--ordering", "kick_then_track", "--vcpus", "1", "--random", "15000", "--seed", "3", "-q")
-    tdx_stress(*asked, "--out", "whole")
+    here(*asked, "--out", "whole")
     for number in (1, 2):
-        tdx_stress(*asked, "--share", f"{number}/2", "--out", f"share{number}")
-    tdx_stress("merge", "share2", "share1", "--out", "merged", "-q")
+        here(*asked, "--share", f"{number}/2", "--out", f"share{number}")
+    here("merge", "share2", "share1", "--out", "merged", "-q")
 
     alone, merged = (json.loads((tmp_path / name / "exploration.json").read_text()) for name in ("whole", "merged"))
     kept = ("asked", "schedules", "schedules_with", "witness_steps", "witnesses", "verdict", "seed", "transitions")
