@@ -32,7 +32,10 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_a_copied_directory_alone_gives_tables_pictures_and_page(here: Command, left_by_a_run: Path) -> None:
+def test_a_copied_directory_alone_gives_tables_pictures_and_page_and_what_was_measured_is_only_read(
+    here: Command, left_by_a_run: Path
+) -> None:
+    measured = [(left_by_a_run / name).read_bytes() for name in ("result.json", "raw.npz")]
     first = here("report", "run")
     shutil.copytree(left_by_a_run, left_by_a_run.parent / "copy")
     for name in MADE:
@@ -40,20 +43,10 @@ def test_a_copied_directory_alone_gives_tables_pictures_and_page(here: Command, 
     second = here("report", "copy")
 
     assert (first.returncode, first.stderr) == (0, "")
+    assert measured == [(left_by_a_run / name).read_bytes() for name in ("result.json", "raw.npz")]
     assert names(left_by_a_run.parent / "copy") == sorted([*MADE, "raw.npz", "result.json"])
     assert second.stdout == first.stdout.replace("run/", "copy/")
     assert (left_by_a_run.parent / "copy/report.html").read_text() == (left_by_a_run / "report.html").read_text()
-
-
-def test_quiet_leaves_only_the_lines_to_grep(here: Command, left_by_a_run: Path) -> None:
-    assert here("report", "run", "-q").stdout == "Observation v18 Never 0 0\n"
-
-
-def test_what_was_measured_is_only_read(here: Command, left_by_a_run: Path) -> None:
-    before = (left_by_a_run / "result.json").read_bytes(), (left_by_a_run / "raw.npz").read_bytes()
-    here("report", "run")
-
-    assert before == ((left_by_a_run / "result.json").read_bytes(), (left_by_a_run / "raw.npz").read_bytes())
 
 
 def test_others_are_made_where_one_cannot_be_read(here: Command, left_by_a_run: Path) -> None:
@@ -150,9 +143,12 @@ def test_a_bench_kept_without_its_rounds_is_told_and_its_pictures_are_made_alone
     assert names(tmp_path / "b") == ["bench.json", "ratios.png", "ratios.svg"]
 
 
-def test_without_a_directory_it_is_the_latest_run(here: Command, left_by_a_run: Path) -> None:
+def test_without_a_directory_it_is_the_latest_run_and_quiet_leaves_only_the_lines_to_grep(
+    here: Command, left_by_a_run: Path
+) -> None:
     (left_by_a_run.parent / "runs").mkdir()
     (left_by_a_run.parent / "runs/latest").symlink_to(left_by_a_run)
+    done = here("report", "-q")
 
-    assert here("report", "-q").returncode == 0
+    assert (done.returncode, done.stdout) == (0, "Observation v18 Never 0 0\n")
     assert "report.html" in names(left_by_a_run)
