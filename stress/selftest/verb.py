@@ -96,13 +96,12 @@ def run_claim(described: Plain, interrupts: Interrupts, progress: Screen | None)
     ordering = one.ordering
     tried = _explore(one, _method(described), place, progress, interrupts)
     made = claim(ordering.name, ordering.expect, ordering.faults, tried, to_race=one.to_race)
-    prepared = None
     if one.to_race and not interrupts and not (described["fail_fast"] and made["verdict"] in FAILURES):
         with interrupts.at_once():
             prepared = prepared_for(one.raced, described["cpus"], progress)
-    if prepared is not None:
-        tries = race_expected(prepared, one, place, progress, interrupts)
-        made = raced(made, tries, one.raced.model_dump(mode="json"))
+        if not interrupts:
+            tries = race_expected(prepared, one, place, progress, interrupts)
+            made = raced(made, tries, one.raced.model_dump(mode="json"))
     return made, is_complete([made], 1)
 
 
