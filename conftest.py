@@ -123,6 +123,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 @pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is run here draws none, which takes most of the time of a short search."""
+    monkeypatch.setattr("results.draw.sheet.drawn", lambda *_: {})
+
+
+@pytest.fixture
 def script(tmp_path: Path, warm: Warm) -> Script:
     """What a script says, run to its end in a process of its own, as one that measures or forks has to be."""
 

@@ -21,6 +21,7 @@ def test_what_is_no_sweep_is_refused(text: str) -> None:
         axes(text)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_each_point_of_a_sweep_has_its_line(here: Command) -> None:
     done = here(
         "explore", "--ordering", "no_kick", "--random", "1", "--sweep", "seed=3..4,zappers=1,2", "-q", "--no-color"

@@ -33,6 +33,7 @@ def test_orders_of_which_none_is_safe_are_all_told_and_nothing_races(here: Comma
     assert json.loads((tmp_path / "out" / "atlas.json").read_text()) == found
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_orders_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
     here: Command, tmp_path: Path
 ) -> None:

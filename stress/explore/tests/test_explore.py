@@ -11,6 +11,8 @@ import pytest
 
 from stress.tests.command import Command, Start, printed
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 ONE = ("--vcpus", "1", "--threads", "1")
 # More states than any machine holds.
 ENDLESS = ("--ordering", "v18", "--vcpus", "4", "--zappers", "3", "--shootdowns", "9", "--memory", "64MiB")

@@ -111,6 +111,7 @@ def test_a_pair_in_which_nothing_is_forbidden_has_no_schedule(no_kick: Path, tmp
         replay(ReplayRequest(file=file, pair=("shootdown", "no_kick", "none")))
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_crash_leaves_the_pairs_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = matrix_search.look_at
 
@@ -148,6 +149,7 @@ def test_after_an_interrupt_a_schedule_is_who_moves_and_no_more() -> None:
     assert len(steps) == cell.pair().found["not_blocked"]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_pairs_that_took_more_memory_than_there_was_are_open_and_that_is_inconclusive(
     here: Command, tmp_path: Path
 ) -> None:
@@ -180,6 +182,7 @@ def test_a_fault_that_shows_only_beside_others_has_a_row_alone_and_one_with_them
     assert resolve_matrix(ExploreRequest("small", faults=pair)).rows["migrate"] == [pair[:1], pair[1:], pair]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_fault_of_another_flow_is_crossed_on_the_machines_of_its_flow(here: Command) -> None:
     done = here(
         "explore", "--matrix", "--ordering", "spec", "--ordering", "v6_16",
