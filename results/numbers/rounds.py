@@ -161,37 +161,29 @@ def paired_effect(logs: Values, comparisons: int = 1, level: float = LEVEL, mach
     `level`. The interval is a 95 % one whatever that is. `machines` says which ran each round, where several did.
     """
     many = len(set(machines)) or 1
-    middle, medians, weights = _resampled(logs, machines)
-    interval = _middle(medians, weights, _tail(len(logs), many))
-    chance = (1 - level) / comparisons
-    return _effect(middle, interval, _deviation(medians, weights), len(logs) - many + 1, chance)
+    return _effect(*_resampled(logs, machines), _tail(len(logs), many), len(logs) - many + 1, (1 - level) / comparisons)
 
 
 def unpaired_effect(reference: Values, values: Values, comparisons: int = 1, level: float = LEVEL) -> Effect:
     """The effect between two sets of logarithms of rounds that do not belong together; the rest as above."""
     rng = np.random.default_rng(0)
     first, second = (_drawn(rng, *bootstrapped_median(side)) for side in (reference, values))
-    # The difference of two medians has no need of wider tails: its interval is wide enough (the tests show it).
     medians, weights = np.sort(second - first), np.full(DRAWS, 1 / DRAWS)
-    interval = _middle(medians, weights, (1 - LEVEL) / 2)
     middle, few = float(np.median(values) - np.median(reference)), min(len(values), len(reference))
-    return _effect(middle, interval, _deviation(medians, weights), few, (1 - level) / comparisons)
+    # The difference of two medians has no need of wider tails: its interval is wide enough (the tests show it).
+    return _effect(middle, medians, weights, (1 - LEVEL) / 2, few, (1 - level) / comparisons)
 
 
 def _drawn(rng: np.random.Generator, medians: Values, weights: Values) -> Values:
     return rng.choice(medians, DRAWS, p=weights)
 
 
-def _deviation(medians: Values, weights: Values) -> float:
-    mean = np.average(medians, weights=weights)
-    return math.sqrt(np.average((medians - mean) ** 2, weights=weights))
-
-
-def _effect(middle: float, interval: tuple[float, float], deviation: float, n: int, chance: float) -> Effect:
+def _effect(middle: float, medians: Values, weights: Values, tail: float, n: int, chance: float) -> Effect:
     from scipy.special import stdtrit
 
+    low, high = _middle(medians, weights, tail)
+    deviation = math.sqrt(np.average((medians - np.average(medians, weights=weights)) ** 2, weights=weights))
     quantiles = stdtrit(n - 1, 1 - chance / 2) + stdtrit(n - 1, POWER)
-    low, high = interval
     return Effect(math.exp(middle), math.exp(low), math.exp(high), math.exp(float(quantiles) * deviation))
 
 
