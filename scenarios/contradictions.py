@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING
 
 from kernels.tdx.rules import MOST_STEPS
@@ -75,9 +75,10 @@ def _of_steps(steps: Sequence[str]) -> Iterator[str]:
             yield f"expected each at most once, found {shown(step)} twice"
     if len(steps) > MOST_STEPS:
         yield f"expected at most {MOST_STEPS} steps, found {len(steps)}"
+    behind_block = [*takewhile(lambda step: step != "block", reversed(steps))]
     if not {"remove", "unblock", "protect"} & {*steps}:
         yield 'expected the step "remove" once, found none: without it no page is ever given back'
-    elif "block" in steps and "remove" not in steps and "unblock" not in steps[last_of("block", steps) :]:
+    elif "block" in steps and "remove" not in steps and "unblock" not in behind_block:
         yield 'expected "unblock" or "remove" behind the last "block", found none: it would stay blocked'
     elif "wbinvd" in steps and "remove" not in steps:
         yield 'found "wbinvd" without "remove": the module writes back a page that no TD has'
@@ -106,11 +107,6 @@ def _of_undo(o: Ordering) -> Iterator[str]:
         yield f"expected at most {most} steps, found {len(o.undo)}"
     yield from out_of_turn(o.undo)
     yield from _of_locks(o.undo)
-
-
-def last_of(step: str, steps: Sequence[str]) -> int:
-    """The place of the last such step."""
-    return max(place for place, one in enumerate(steps) if one == step)
 
 
 def out_of_turn(steps: Sequence[str]) -> Iterator[str]:

@@ -15,7 +15,13 @@ MOST_LINES = 100  # above an error that are looked at for where it begins
 
 def toml_table(path: Path, shown_as: str) -> dict[str, Any]:
     """The file's top-level table, never empty. Raises ScenarioError `shown_as: what is wrong`."""
-    return parsed(_decoded(_content(path, shown_as), shown_as), shown_as)
+    try:
+        return parsed(contents(path, LARGEST_BYTES, "a TOML file", shown_as).decode(), shown_as)
+    except Unreadable as error:
+        raise ScenarioError(str(error)) from None
+    except UnicodeDecodeError as error:
+        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
+        raise ScenarioError(f"{shown_as}: line {line}: expected UTF-8 text, found byte 0x{byte:02x}") from None
 
 
 def parsed(text: str, shown_as: str) -> dict[str, Any]:
@@ -51,23 +57,6 @@ def shipped_names(folder: str) -> list[str]:
 def name_of(path: Path) -> str:
     """The file's name as a word that a line of output can be searched for."""
     return re.sub(r"[^\w.+-]", "_", path.stem) or "_"
-
-
-def _content(path: Path, shown_as: str) -> bytes:
-    try:
-        return contents(path, LARGEST_BYTES, "a TOML file", shown_as)
-    except Unreadable as error:
-        raise ScenarioError(str(error)) from None
-
-
-def _decoded(content: bytes, shown_as: str) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ScenarioError(
-            f"{shown_as}: line {line}: expected UTF-8 text, found byte 0x{content[error.start]:02x}"
-        ) from None
 
 
 def _syntax(error: Exception, text: str) -> str:

@@ -105,21 +105,17 @@ def read_witness(path: Path) -> Witness:
 
 def read_table(path: Path, schema: str) -> dict[str, Any]:
     """The table in a file of JSON of this schema. Raises WitnessError `file: expected, found`."""
-    found = _json(path, _content(path))
+    try:
+        found = _json(path, contents(path, MOST_JSON, "a witness").decode())
+    except Unreadable as error:
+        raise WitnessError(str(error)) from None
+    except UnicodeDecodeError:
+        raise WitnessError(f"{path}: expected JSON in UTF-8, found other bytes") from None
     if not isinstance(found, dict):
         raise WitnessError(f"{path}: expected a witness, found JSON that is no table")
     if found.get("schema") != schema:
         raise WitnessError(f"{path}: expected schema {schema}, found {_short(found.get('schema'))}")
     return found
-
-
-def _content(path: Path) -> str:
-    try:
-        return contents(path, MOST_JSON, "a witness").decode()
-    except Unreadable as error:
-        raise WitnessError(str(error)) from None
-    except UnicodeDecodeError:
-        raise WitnessError(f"{path}: expected JSON in UTF-8, found other bytes") from None
 
 
 def _json(path: Path, content: str) -> Any:
