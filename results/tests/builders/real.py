@@ -20,7 +20,7 @@ from kernels.real.words import (
 from results.collect.race import Run
 from results.collect.real import RealFacts, real_record
 from results.kinds.real import SCHEMA, real_caveats
-from results.tests.builders.run import HOST, bucket_of
+from results.tests.builders.run import HOST, counted
 from results.verdict import Ending
 
 
@@ -39,8 +39,8 @@ def a_race(arm: str = "memfd", stale: int = 0, more: int = 0, **facts: Any) -> R
     for at, shootdowns in ((FAULT, 401 + more), (STALE_IN_WINDOW, 71 + 9 * more), (STALE_AFTER_DONE, stale)):
         words[where.host + SHOWN_IN + at], words[where.host + MET_IN + at] = shootdowns, shootdowns
     for holders, (many, ns) in enumerate(((613, 1_500), (901, 2_900), (3_486, 4_100))):
-        for place in range(many + more):
-            words[where.histograms + holders * HIST_WORDS + bucket_of(ns + 3 * place + 170 * more)] += 1
+        start, least = where.histograms + holders * HIST_WORDS, ns + 170 * more
+        words[start : start + HIST_WORDS] = counted(*range(least, least + 3 * (many + more), 3))
     told: dict[str, Any] = {
         "ending": Ending.finished, "notes": (), "seconds": 2.5, "faults": (),
         "interrupts": {"TLB": 4_211, "CAL": 4_507}, "steal_share": 0.0,

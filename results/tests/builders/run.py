@@ -15,16 +15,10 @@ from results.collect.tally import Series, Snapshot, snapshot
 from results.numbers.statistics import HIGHEST_NS, HIGHS_NS
 
 
-def bucket_of(value_ns: int) -> int:
-    """The bucket that counts this value; a value out of range counts in the first or the last bucket."""
-    return int(np.searchsorted(HIGHS_NS, min(max(value_ns, 0), HIGHEST_NS)))
-
-
 def counted(*values_ns: int) -> NDArray[np.int64]:
-    """A histogram of these values."""
-    counts = np.zeros(HIST_WORDS, dtype=np.int64)
-    np.add.at(counts, [bucket_of(value) for value in values_ns], 1)
-    return counts
+    """A histogram of these values; one out of range counts in the first or the last bucket."""
+    within = np.clip(np.array(values_ns, dtype=np.int64), 0, HIGHEST_NS)
+    return np.bincount(np.searchsorted(HIGHS_NS, within), minlength=HIST_WORDS).astype(np.int64)
 
 
 MET = {"kicks": 7_654, "shootdowns": 4_321}
@@ -156,8 +150,7 @@ class Machine:
         """Count durations in a histogram of a zapper or a vCPU, whichever has one of this name."""
         actor, names = (zapper_actor, ZAPPER_HISTS) if name in ZAPPER_HISTS else (vcpu_actor, VCPU_HISTS)
         start = actor(self.lay, index).tally + HEAD_WORDS + names.index(name) * HIST_WORDS
-        for value in values_ns:
-            self.words[start + bucket_of(value)] += 1
+        self.words[start : start + HIST_WORDS] += counted(*values_ns)
 
     def snapshot(self) -> Snapshot:
         """The tally now."""

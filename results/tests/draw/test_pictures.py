@@ -73,16 +73,15 @@ def together(runs: list[Run]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     return a_result(*(run.json for run in runs), caveats=[caveat] * 8), arrays
 
 
-def drawn(picture: Any, runs: list[Run]) -> Figure:
-    """The figure of a picture, laid out as it was saved."""
+def drawn(picture: Any, runs: list[Run]) -> tuple[Figure, bytes]:
+    """The figure of a picture, laid out as it was saved, and the file."""
     with parameters():
         figure: Figure = picture(*together(runs))
-        saved(figure, "png")
-    return figure
+        return figure, saved(figure, "png")
 
 
 def png(picture: Any, *material: Any) -> bytes:
-    return sheet.drawn({"a": lambda: picture(*material)})["a.png"]
+    return sheet.drawn({"a": lambda: picture(*material)}, ["png"])["a.png"]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -90,14 +89,14 @@ def texts(figure: Figure) -> list[str]:
 
 
 @cache
-def fourteen(picture: Any, seconds: float = 2.0) -> Figure:
-    return drawn(picture, [raced(name, place, seconds=seconds) for place, name in enumerate(NAMES)])
+def together_drawn(picture: Any, seconds: float, orderings: int) -> tuple[Figure, bytes]:
+    return drawn(picture, [raced(name, place, seconds=seconds) for place, name in enumerate(NAMES[:orderings])])
 
 
 @pytest.mark.parametrize("picture", PICTURES)
 @pytest.mark.parametrize("orderings", [1, 14])
 def test_a_picture_of_any_number_of_orderings_is_a_png_of_sane_size(picture: Any, orderings: int):
-    header = png(picture, *together([raced(name, place) for place, name in enumerate(NAMES[:orderings])]))[:24]
+    header = together_drawn(picture, 2.0, orderings)[1][:24]
     width, height = (int.from_bytes(header[at : at + 4], "big") for at in (16, 20))
 
     assert header[:8] == b"\x89PNG\r\n\x1a\n"
@@ -111,7 +110,7 @@ def test_a_picture_of_any_number_of_orderings_is_a_png_of_sane_size(picture: Any
     [*((picture, 2.0) for picture in PICTURES), *((stale_sheet, seconds) for seconds in (6630.0, 0.000663, 0.000333))],
 )
 def test_panels_and_their_labels_do_not_overlap_with_fourteen_orderings(picture: Any, seconds: float):
-    figure = fourteen(picture, seconds)
+    figure, _ = together_drawn(picture, seconds, 14)
     boxes = [box for ax in figure.axes if (box := ax.get_tightbbox()) is not None]
     overlaps = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.padded(-2).overlaps(b.padded(-2))]
 
@@ -120,7 +119,7 @@ def test_panels_and_their_labels_do_not_overlap_with_fourteen_orderings(picture:
 
 @pytest.mark.parametrize("picture", PICTURES)
 def test_the_legend_stays_inside_the_sheet_and_off_the_panels(picture: Any):
-    figure = fourteen(picture)
+    figure, _ = together_drawn(picture, 2.0, 14)
     legends = [legend for part in figure.subfigs for legend in part.legends]
     boxes = [legend.get_window_extent() for legend in legends]
     lowest = min(box.y0 for ax in figure.axes if (box := ax.get_tightbbox()) is not None)
@@ -131,7 +130,7 @@ def test_the_legend_stays_inside_the_sheet_and_off_the_panels(picture: Any):
 
 @pytest.mark.parametrize("picture", PICTURES)
 def test_a_picture_says_that_it_is_a_model_and_names_the_caveats(picture: Any):
-    said = "\n".join(texts(drawn(picture, [raced("spec", 0)])))
+    said = "\n".join(texts(together_drawn(picture, 2.0, 1)[0]))
 
     assert "A model of the protocol, not Intel silicon." in said
     assert "something was seen" in said
@@ -140,7 +139,7 @@ def test_a_picture_says_that_it_is_a_model_and_names_the_caveats(picture: Any):
 
 @pytest.mark.parametrize("picture", PICTURES)
 def test_an_unsafe_ordering_is_marked_in_a_picture(picture: Any):
-    said = texts(drawn(picture, [raced("no_kick", 5)]))
+    said = texts(drawn(picture, [raced("no_kick", 5)])[0])
 
     assert any("no_kick (unsafe)" in text for text in said)
     assert not any(text.startswith("no_kick") and "(unsafe)" not in text for text in said)
@@ -151,17 +150,17 @@ def test_a_crash_before_the_first_shootdown_still_gives_both_pictures():
     facts = RunFacts("spec", "A title", "safe", ending="crashed")
     nothing = run_record(facts, None, Machine().snapshot(), Series())
 
-    said = "\n".join(texts(drawn(latency_sheet, [nothing])))
+    said = "\n".join(texts(drawn(latency_sheet, [nothing])[0]))
 
     assert "No ordering has 6 shootdowns that met a vCPU,\nas a median needs (crashed)." in said
     assert "Share of each phase" not in said  # no legend where no phase is drawn
-    assert "No stale read was seen." in texts(drawn(stale_sheet, [nothing]))
+    assert "No stale read was seen." in texts(drawn(stale_sheet, [nothing])[0])
 
 
 def test_many_ages_share_bars():
     machine = Machine()
     machine.vcpu(0, {AGES + 9: 7})
-    said = texts(drawn(stale_sheet, [recorded(machine)]))
+    said = texts(drawn(stale_sheet, [recorded(machine)])[0])
 
     assert {"0", "1", "2", "3", "4-7", "8-14", "15+"} <= set(said)
     assert "Age of stale reads, 7 in all" in said
@@ -178,7 +177,7 @@ def test_an_open_loop_shows_the_time_from_the_intended_start():
     machine.record("shootdown_met", *[500] * 50)
     machine.record("response", *[5000] * 50)
 
-    assert "from the intended start" in texts(drawn(latency_sheet, [recorded(machine)]))
+    assert "from the intended start" in texts(drawn(latency_sheet, [recorded(machine)])[0])
 
 
 def test_a_dollar_sign_in_a_name_is_no_formula():

@@ -1,6 +1,8 @@
 """A bench on the screen, as test cases, as a table for notebooks, as pictures, on disk, and one of batches."""
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -8,12 +10,14 @@ from xml.etree import ElementTree
 import duckdb
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from results.draw.sheet import drawn
 from results.exchange.cases import failed_lines
 from results.kinds.bench.directory import read_bench, read_round, write_bench, write_parquet
 from results.kinds.bench.findings import found
-from results.kinds.bench.pictures import bench_pictures
+from results.kinds.bench.pictures import bench_pictures, ratio_sheet, scaling_sheet
 from results.kinds.bench.record import Bench, Design, Sweep, array_name
 from results.kinds.bench.tables import batches_table, bench_cases, bench_screen, comparisons_table, page_times_ns
 from results.kinds.bench.wording import ratio_text, span, sweep_title, swept, with_span, words
@@ -36,6 +40,11 @@ def test_an_unsafe_reference_is_marked_too() -> None:
 
 def shown(bench: Bench) -> str:
     return " ".join(printed(*bench_screen(bench), width=80).split())
+
+
+def svg(sheet: Callable[[Bench], Figure], bench: Bench) -> str:
+    """What a picture says."""
+    return drawn({"a": partial(sheet, bench)}, ["svg"])["a.svg"].decode()
 
 
 def test_a_safe_ordering_that_failed_stands_last_with_what_to_type_next() -> None:
@@ -141,7 +150,7 @@ def test_figures_of_too_few_rounds_say_of_how_many() -> None:
 
 
 def test_a_picture_of_ratios_says_of_each_arm_without_one_why() -> None:
-    some, none = (bench_pictures(with_met(met))["ratios.svg"].decode() for met in (100, 3))
+    some, none = (svg(ratio_sheet, with_met(met)) for met in (100, 3))
 
     assert "<!-- Against spec: ratios, with what spec differs from itself by -->" in some
     assert (some.count("<!-- v6_16: not comparable -->"), some.count("<!-- v18: not comparable -->")) == (8, 8)
@@ -159,7 +168,7 @@ def test_what_is_swept_stands_in_words_above_and_why_no_growth_was_fitted_beside
             ("costs.track", ("0", "5us")), ("vcpus", (1, 4)), ("machine", ("one", "two")), ("tick_us", (1, 2)),
         )
     ]  # fmt: skip
-    picture = bench_pictures(found(a_bench(12, noisy({}), values=(1, 4))))["scaling.svg"].decode()
+    picture = svg(scaling_sheet, found(a_bench(12, noisy({}), values=(1, 4))))
 
     assert titles == [
         "How it grows with what TRACK takes", "How it grows with the number of vCPUs", "How it is by the machine",
@@ -204,22 +213,22 @@ def test_the_same_table_as_parquet_keeps_its_types_though_a_column_has_only_gaps
     assert [path.name for path in tmp_path.iterdir()] == ["rounds.parquet"]
 
 
-@pytest.mark.parametrize("values", [(), (1, 2, 8), ("process", "thread")])
-def test_pictures_are_drawn_as_png_and_svg(values: tuple[int | str, ...]):
-    key = "workers" if values and isinstance(values[0], str) else "vcpus"
-    drawn = bench_pictures(found(a_bench(10, noisy({"B": 30.0}), UNSAFE, values=values, key=key)))
+def test_pictures_are_drawn_as_png_and_svg():
+    files = bench_pictures(found(a_bench(10, noisy({"B": 30.0}), UNSAFE, values=("process", "thread"), key="workers")))
 
-    names = ["ratios.png", "ratios.svg", *(["scaling.png", "scaling.svg"] if values else [])]
-    assert sorted(drawn) == names
-    for name, content in drawn.items():
+    assert sorted(files) == ["ratios.png", "ratios.svg", "scaling.png", "scaling.svg"]
+    for name, content in files.items():
         if name.endswith(".png"):
             assert Image.open(io.BytesIO(content)).width == 1430
         else:
             assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_pictures_of_a_bench_that_measured_nothing_say_so():
-    assert bench_pictures(found(a_bench(3, lambda arm, point, n: None, values=(1, 2))))
+def test_without_a_sweep_there_is_no_picture_of_one_and_where_nothing_was_measured_there_is():
+    nothing = found(a_bench(3, lambda arm, point, n: None, values=(1, 2)))
+
+    assert [*bench_pictures(found(a_bench(10, noisy({"B": 30.0}), UNSAFE)))] == ["ratios.png", "ratios.svg"]
+    assert all(svg(sheet, nothing) for sheet in (ratio_sheet, scaling_sheet))
 
 
 def test_a_bench_is_written_round_by_round_and_read_back(tmp_path: Path):
@@ -273,8 +282,6 @@ def test_a_bench_of_batches_is_about_batches_and_pages() -> None:
 
 
 def test_its_scaling_picture_has_latency_and_throughput_by_batch_size() -> None:
-    drawn = bench_pictures(batches())["scaling.svg"].decode()
+    said = svg(scaling_sheet, batches())
 
-    assert "a batch, p50" in drawn
-    assert "pages shot down/s" in drawn
-    assert "vCPU time out of guest" in drawn
+    assert all(name in said for name in ("a batch, p50", "pages shot down/s", "vCPU time out of guest"))
