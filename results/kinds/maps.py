@@ -100,7 +100,9 @@ def atlas_picture(atlas: Mapping[str, Any]) -> Figure:
     others = iter(OTHERS * 4)
     fixed = {OrderVerdict.safe.value: (SAFE, ""), OrderVerdict.open.value: ("#FFFFFF", "")}
     styles = {it.kind: fixed.get(it.kind) or next(others) for it in kinds(orders)}
-    races = _shown([entry for entry in (atlas["races"] or {}).get("orders", ()) if entry["p50_ns"]])
+    raced = [entry for entry in (atlas["races"] or {}).get("orders", ()) if entry["p50_ns"]]
+    # The fastest, and the known wherever they stand.
+    races = [entry for rank, entry in enumerate(raced) if rank < MOST_BARS or entry["known"]]
     caveats = "; ".join(caveat["seen"] for caveat in atlas["caveats"])
     foot = textwrap.wrap(MODEL + f" Caveats: {caveats}." * bool(caveats), 190)
     foot_in = LINE_IN * (2.4 + len(foot))
@@ -161,11 +163,6 @@ def _name(ax: Axes, box: Box, orders: int) -> None:
         box.place + 0.1, box.row + box.rows / 2, text, fontsize=9, fontweight="bold" if safe else "normal",
         color="white" if safe else INK, va="center", bbox=behind if box.ends and not safe else None,
     )  # fmt: skip
-
-
-def _shown(races: Sequence[Entry]) -> list[Entry]:
-    """The fastest, and the known wherever they stand."""
-    return [entry for rank, entry in enumerate(races) if rank < MOST_BARS or entry["known"]]
 
 
 def _draw_races(ax: Axes, shown: Sequence[Entry]) -> None:

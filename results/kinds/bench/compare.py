@@ -6,7 +6,7 @@ one within the runs.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,6 +111,10 @@ def _of_bench(path: Path, bench: Bench, *, apart: bool) -> Rounds:
 def _of_run(path: Path, result: Mapping[str, Any], *, apart: bool) -> Rounds:
     at = _at("", result["host"].get("id"), apart)
     told = {}
+    doubts = {
+        words: [run["ordering"] for run in result["runs"] if run.get(key)]
+        for key, words in (("perturbed", "perturbed on purpose"), ("trace", "traced"))
+    }
     for run in result["runs"]:
         for name, value in figures_of(run).items():
             ends = whole(run)["ci95"][PERCENTILES[name]] if name in PERCENTILES else None
@@ -120,16 +124,9 @@ def _of_run(path: Path, result: Mapping[str, Any], *, apart: bool) -> Rounds:
         path, False, result["host"], result["scenario"], result.get("version", "unknown"), result.get("commit"), told,
         {run["ordering"]: is_safe(run) for run in result["runs"]}, (at,),
         changed={run["ordering"]: changes(run) for run in result["runs"]},
-        doubts=tuple(_doubts(result["runs"])), apart=apart,
+        doubts=tuple(f"{words}: {', '.join(marked)}" for words, marked in doubts.items() if marked), apart=apart,
         step_ns=clock_step_ns(one for run in result["runs"] for one in latencies_of(run)),
     )  # fmt: skip
-
-
-def _doubts(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What makes figures of a run none of an undisturbed race."""
-    for key, words in (("perturbed", "perturbed on purpose"), ("trace", "traced")):
-        if marked := [run["ordering"] for run in runs if run.get(key)]:
-            yield f"{words}: {', '.join(marked)}"
 
 
 # What to try where the machines are not alike.
@@ -158,7 +155,9 @@ def unlike(first: Rounds, second: Rounds) -> str:
     Every key of either scenario counts but NEVER, LENGTHS, and one that both sweep.
     """
     if first.swept != second.swept:
-        told = [_laid_out(side, one) for side, one in (("A", first), ("B", second))]
+        plain = {True: "a bench without a sweep", False: "a run without a sweep"}
+        sides = (("A", first), ("B", second))
+        told = [f"{side} is {f'a sweep of {one.swept}' if one.swept else plain[one.is_bench]}" for side, one in sides]
         return f"not comparable: {told[0]}, {told[1]}; give two runs, or two benches with one sweep"
     known = dict.fromkeys((*first.scenario, *second.scenario))
     differing = _changed(first, second, [key for key in known if key not in (*NEVER, *LENGTHS, first.swept)])
@@ -175,12 +174,6 @@ def unlike(first: Rounds, second: Rounds) -> str:
     if not set(first.points) & set(second.points):
         return f"not comparable: {', '.join(first.points)} in A, {', '.join(second.points)} in B; no point is in both"
     return ""
-
-
-def _laid_out(side: str, one: Rounds) -> str:
-    if one.swept:
-        return f"{side} is a sweep of {one.swept}"
-    return f"{side} is a {'bench' if one.is_bench else 'run'} without a sweep"
 
 
 def _changed(first: Rounds, second: Rounds, keys: Sequence[str]) -> list[str]:
