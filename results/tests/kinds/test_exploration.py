@@ -87,6 +87,14 @@ def test_a_caveat_says_what_was_seen_where_it_has_a_reason(
     assert caveats(explored()).keys() == {"bounded"}
 
 
+def test_what_an_ordering_shows_undeclared_at_one_point_of_a_sweep_is_told_whatever_comes_after_it() -> None:
+    found = {"tracking_not_done": 33, "previous_epoch_busy": 50}, {"tracking_not_done": 41}, {"not_blocked": 9}
+    points = [explored({"tracking_not_done": 44, **one}, expect=("tracking_not_done",)) for one in found]
+
+    told = "forbidden and not declared: v18 previous_epoch_busy, not_blocked"
+    assert caveats(*points)["undeclared_outcome"] == told
+
+
 @pytest.mark.parametrize(
     ("asked", "advice"), [(True, "a smaller machine or more --memory"), (False, "the same without --no-liveness")]
 )
