@@ -13,12 +13,11 @@ import numpy as np
 
 from kernels.language.atomics import at_word
 from kernels.language.machine import DONE
-from kernels.search.effects import WAYS, apply
 from kernels.search.fingerprint import LABEL, facts_of, fingerprint
 from kernels.search.frontier import copy, slot_of
 from kernels.search.saying import over
 from kernels.search.state import STATE, pack
-from kernels.search.transitions import effect_of
+from kernels.search.transitions import WAYS, apply, effect_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -41,7 +40,7 @@ class Graph(NamedTuple):
     first: np.ndarray  # [state] its first edge; one more at the end
     target: np.ndarray  # [edge]
     mover: np.ndarray  # [edge] the number of the move * 256 + the actor
-    effect: np.ndarray  # [edge] where what the move does stands in the pool, see `kernels.search.effects`
+    effect: np.ndarray  # [edge] where what the move does stands in the pool, see `kernels.search.transitions`
     unfinished: np.ndarray  # [state] ending actors that have not returned, a bit each; none where it is over
     inside: np.ndarray  # [state] endless actors at their goal, a bit each; all where it is over
     goal: np.ndarray  # [label] whether an endless actor is at its goal there

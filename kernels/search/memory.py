@@ -5,7 +5,6 @@ import mmap
 import numpy as np
 
 from kernels.files import in_units
-from kernels.search import effects
 from kernels.search import state as own_words
 from kernels.search import transitions as memo
 from kernels.search.fingerprint import RELATIONS
@@ -52,7 +51,7 @@ def memos(plan: Plan, threads: int, most_words: int) -> list[Memo]:
     for _ in range(threads):
         counters = np.zeros(memo.COUNTERS, np.int64)
         counters[memo.BITS] = LEAST_BITS
-        counters[memo.POOL] = effects.EFFECT_WORDS + plan.shared * effects.WRITE_WORDS
+        counters[memo.POOL] = memo.EFFECT_WORDS + plan.shared * memo.WRITE_WORDS
         made.append(
             Memo(
                 width=width,

@@ -17,7 +17,6 @@ from kernels.language.atomics import (
     yield_cpu,
 )
 from kernels.language.machine import DONE
-from kernels.search.effects import ABROAD, BROKEN, SHOWN, WAYS, apply, changes, undo
 from kernels.search.fingerprint import LABEL, facts_of, fingerprint, finish_print, share_of, sums_of
 from kernels.search.frontier import (
     ARRIVED,
@@ -43,7 +42,7 @@ from kernels.search.frontier import (
     slot_of,
 )
 from kernels.search.saying import broken_in, over
-from kernels.search.transitions import effect_of
+from kernels.search.transitions import ABROAD, BROKEN, SHOWN, WAYS, apply, changes, effect_of, undo
 
 AHEAD = 8  # candidates whose line of the table is fetched before it is looked at
 

@@ -13,22 +13,7 @@ import numpy as np
 from kernels.language.atomics import at_word
 from kernels.language.llvm import SEEN_COUNT, SEEN_ROOM
 from kernels.language.syntax import out_of_line
-from kernels.search.effects import (
-    ABROAD,
-    BROKEN,
-    COLUMN,
-    DIFFERENCE,
-    EFFECT_WORDS,
-    OWN,
-    OWN_SUM,
-    REGION,
-    SHOWN,
-    WAYS,
-    WRITE_WORDS,
-    WRITES,
-    WRITTEN,
-)
-from kernels.search.fingerprint import FACTOR_1, SUM, mix, term
+from kernels.search.fingerprint import FACTOR_1, SUM, mix, sums_of, term
 from kernels.search.moves import move, noted
 from kernels.search.saying import broken_by
 from kernels.search.state import IMPOSSIBLE, INTERNED, SLOT_BITS, STATE, is_as_before, number_of_own, unpack
@@ -37,6 +22,11 @@ from kernels.search.state import IMPOSSIBLE, INTERNED, SLOT_BITS, STATE, is_as_b
 KIND, VALUE, CHILD, NODE_WORDS = range(4)
 UNKNOWN, EFFECT = 0, -1  # else the column looked at, and 1; an effect's CHILD is its place
 EDGE_WORDS = 3  # the node it leaves, or -1 - own words; the value, or the number of the move; the node behind it
+# An effect, which stands in the pool once for all states that look the same to the move: how many numbers the move has
+# (see `kernels.search.moves.move`), the outcomes it showed, the invariants it broke, the own words behind it and by how
+# much they change the sum, whether it writes another's word; then each write.
+WAYS, SHOWN, BROKEN, OWN, OWN_SUM, ABROAD, WRITES, EFFECT_WORDS = range(8)
+COLUMN, WRITTEN, REGION, DIFFERENCE, WRITE_WORDS = range(5)
 # Words of `counters`, a thread's own.
 NODES, POOL, EDGES, BITS, STAMP, COUNTERS = range(6)
 
@@ -62,6 +52,36 @@ class Memo(NamedTuple):
     pool: np.ndarray  # effects
     marks: np.ndarray  # [column] looked at already
     counters: np.ndarray
+
+
+def changes(memo, row, place, effect):
+    """Whether the effect changes the state; `place` is the column of the actor's own words."""
+    at = at_word(memo.pool, effect)
+    return at[WRITES] != 0 or at[OWN] != row[place]
+
+
+def apply(plan, memo, row, actor, effect):
+    """Change a row, and the parts of its fingerprint, as the effect says."""
+    at = at_word(memo.pool, effect)
+    sums = sums_of(plan, row)
+    row[plan.shared + actor] = at[OWN]
+    sums[1 + actor] += at[OWN_SUM]
+    for place in range(at[WRITES]):
+        write = at_word(at, EFFECT_WORDS + place * WRITE_WORDS)
+        row[write[COLUMN]] = write[WRITTEN]
+        sums[write[REGION]] += write[DIFFERENCE]
+
+
+def undo(plan, memo, row, actor, effect, before):
+    """Make of a row what it was before the effect."""
+    at = at_word(memo.pool, effect)
+    sums, then = sums_of(plan, row), sums_of(plan, before)
+    row[plan.shared + actor] = before[plan.shared + actor]
+    sums[1 + actor] = then[1 + actor]
+    for place in range(at[WRITES]):
+        write = at_word(at, EFFECT_WORDS + place * WRITE_WORDS)
+        row[write[COLUMN]] = before[write[COLUMN]]
+        sums[write[REGION]] = then[write[REGION]]
 
 
 def hash_of(one, other):

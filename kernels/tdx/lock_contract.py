@@ -21,11 +21,11 @@ from kernels.language.machine import DONE, Machine
 from kernels.layout import OUTCOME_COUNTS
 from kernels.protocol import Protocol
 from kernels.search.breadth_first import schedule_of
-from kernels.search.effects import OWN, SHOWN
 from kernels.search.fingerprint import ACTOR, LABEL
 from kernels.search.progress import EDGES_WORDS, Drawn, draw
 from kernels.search.schedule import Move, Schedule
 from kernels.search.state import INTERNED
+from kernels.search.transitions import OWN, SHOWN
 from kernels.tdx.bits import HP, TDEL
 from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
 from kernels.tdx.kvm.busy import IN_THE_END, SKIP
