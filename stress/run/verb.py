@@ -4,6 +4,7 @@ after each and shown at the end. Repeats of a race are the rounds of a bench.
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from stress.host.quick import host_after, host_record
 from stress.interrupts import Interrupts
 from stress.options import RunRequest
 from stress.pieces.record import Job, Pieces, Plain, arrays_of, key_of, raced
-from stress.pieces.run import begun, run_job, told_of_missing
+from stress.pieces.run import begun, missing_line, run_job, told_of_missing
 from stress.processes.kicks import refuse_missing
 from stress.processes.limits import make_room
 from stress.processes.meanwhile import meanwhile
@@ -187,5 +188,8 @@ def _leave(its: Session, directory: RunDirectory, job: Job, pieces: Pieces) -> i
             _write(directory, job, pieces, result, plots=plots)
     every = request.verbose  # step of what led to a failure, not folded into calls
     told = (line for it in _traced(job) for line in (*what_led_to_it(it, every=every), ""))
-    its.leave(result, told=told)
+    cases = its.kind.cases(result)
+    if its.interrupts and "--resume" in missing_line(pieces, job):  # who ended it is told how to go on
+        cases = [replace(case, more="" if case.state == Verdict.inconclusive else case.more) for case in cases]
+    its.leave(result, cases, told=told)
     return told_of_missing(its, pieces, job, its.end(exit_code(result["runs"])))

@@ -95,12 +95,13 @@ def test_a_run_that_ended_amid_its_first_ordering_leaves_no_worker_and_goes_on_f
     racing(again)
     again.send_signal(signal.SIGINT)
 
-    code, _, _ = ended(again)
+    code, shown, _ = ended(again)
     left = (
         "2 of 2 pieces not ended: 00001-spec (here as far as it came), 00002-v18; "
         "to run them: tdx-stress run --resume out\n"
     )
     assert alive == []
+    assert "    next: " not in shown  # beside how to go on
     assert number == signal.SIGKILL or said.endswith(left)
     assert (code, stored(tmp_path / "out")["ordering"]) == (130, "spec")
     assert (tmp_path / "out/pieces/job.json").exists()
