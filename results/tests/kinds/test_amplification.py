@@ -28,19 +28,28 @@ def shown(entry: Any) -> str:
     return printed(*amplification_screen({"orderings": [entry]}), width=100)
 
 
-def test_a_measurement_is_of_shootdowns_that_met_a_vcpu_and_showed_the_outcome():
-    run = a_run(outcomes=[outcome("tracking_not_done", 9, 5, met=3)], all_shootdowns=5000, seconds=2.0)
-    found = measured(run, "tracking_not_done")
+@pytest.mark.parametrize(
+    ("run", "of", "found"),
+    [
+        # Of shootdowns that met a vCPU and showed the outcome.
+        (
+            a_run(outcomes=[outcome("tracking_not_done", 9, 5, met=3)], all_shootdowns=5000, seconds=2.0),
+            "tracking_not_done", {"hits": 3, "shootdowns": 4_321, "per_s": 1.5, "failing": {"tracking_not_done": 9}},
+        ),
+        # With whatever failed beside the outcome.
+        (
+            a_run(seen={"operand_busy": 7, "tracking_not_done": 2}, ending="hung"),
+            "operand_busy", {"hits": 7, "failing": {"tracking_not_done": 2}, "ending": "hung"},
+        ),
+        # Events that belong to no shootdown count each as one.
+        (a_run(outcomes=[outcome("refcount_broken", 4, None)]), "refcount_broken", {"hits": 4}),
+    ],
+)  # fmt: skip
+def test_a_race_is_measured_by_its_shootdowns(run: dict[str, Any], of: str, found: dict[str, Any]):
+    told = measured(run, of)
 
-    assert (found["hits"], found["shootdowns"], found["per_s"]) == (3, 4321, 1.5)
-    assert found["ci95"][0] < 3 / 4321 < found["ci95"][1]
-
-
-def test_a_measurement_keeps_whatever_failed_beside_the_outcome():
-    run = a_run(seen={"operand_busy": 7, "tracking_not_done": 2}, ending="hung")
-
-    assert measured(run, "operand_busy")["failing"] == {"tracking_not_done": 2}
-    assert measured(run, "operand_busy")["ending"] == "hung"
+    assert {key: told[key] for key in found} == found
+    assert told["ci95"][0] < told["hits"] / 4_321 < told["ci95"][1]
 
 
 def test_races_to_the_first_catch_add_what_failed_in_them():
@@ -49,12 +58,6 @@ def test_races_to_the_first_catch_add_what_failed_in_them():
 
     assert more["failing"] == {"tracking_not_done": 3, "no_progress": 1}
     assert (more["catches_s"], more["first_catch_s"]) == ([0.2, None], None)
-
-
-def test_events_that_belong_to_no_shootdown_count_each_as_one():
-    run = a_run(outcomes=[outcome("refcount_broken", 4, None)])
-
-    assert measured(run, "refcount_broken")["hits"] == 4
 
 
 def test_what_did_not_show_scores_nothing_and_the_same_rate_in_half_the_time_twice_as_much():

@@ -23,14 +23,6 @@ def shown(*ones: Any) -> str:
     return " ".join(printed(*exploration_screen(made), width=80).split())
 
 
-def test_an_incomplete_search_never_says_never() -> None:
-    one = explored(complete=False, stopped_by="memory")
-
-    assert "Not seen: " in shown(one)
-    assert "never" not in shown(one).lower()
-    assert ("use_after_remove", "forbidden", "not seen") in [row[:3] for row in exploration_table(one).rows]
-
-
 def test_no_progress_is_not_said_to_be_impossible_where_livelocks_were_not_looked_for() -> None:
     silent, asked = explored(liveness=None), explored()
 
@@ -42,14 +34,11 @@ def test_no_progress_is_not_said_to_be_impossible_where_livelocks_were_not_looke
     assert ("no_progress", "forbidden", "not looked for") in [row[:3] for row in exploration_table(silent).rows]
 
 
-def test_several_orderings_stand_side_by_side_and_more_than_four_in_a_row_each() -> None:
-    two = shown(explored({"operand_busy": 5}), CAUGHT)
-    five = shown(*(explored({"operand_busy": 5}, ordering=name) for name in "abcde"))
+def test_more_than_four_orderings_have_a_row_each_and_one_that_is_caught_says_so() -> None:
+    five = shown(*(explored({"operand_busy": 5}, ordering=name) for name in "abcd"), CAUGHT)
 
-    assert "operand_busy acceptable 5 5 tracking_not_done forbidden! - 33" in two
-    assert "CAUGHT w1 (unsafe)" in two
     assert "operand_busy" not in five
-    assert all(f"PASSED {name} " in five for name in "abcde")
+    assert all(said in five for said in ("PASSED a ", "PASSED b ", "PASSED c ", "PASSED d ", "CAUGHT w1 (unsafe) "))
 
 
 def test_of_a_flow_whose_vcpus_go_with_their_td_the_zappers_alone_are_said_to_finish() -> None:

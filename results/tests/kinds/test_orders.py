@@ -14,7 +14,6 @@ from results.kinds.orders import (
     CHECK_OFF,
     HOST_FREES,
     differs,
-    kinds,
     order_entry,
     race_entries,
     races_caveats,
@@ -59,16 +58,6 @@ def test_an_entry_says_by_variant_where_it_is_stale_and_in_how_many_steps() -> N
     assert (entry["stale_in"], entry["stale_open_in"]) == ([CHECK_OFF], [HOST_FREES])
     assert entry["witness_steps"][CHECK_OFF] == {"use_after_remove": 25}
     assert entry["decided"] == {"vcpus": 1, "zappers": 1, "pages": 1, "shootdowns": 1, "tlb_entries": 1}
-
-
-def test_orders_are_counted_by_verdict_and_status_the_safe_first() -> None:
-    found = [(kind.kind, kind.orders, kind.stale[HOST_FREES], kind.witness) for kind in kinds(atlas()["orders"])]
-
-    assert found == [
-        ("safe", 1, 0, None),
-        ("refused: tracking_not_done", 3, 3, (21, 21)),
-        ("refused: not_blocked", 2, 2, (9, 9)),
-    ]
 
 
 def test_a_median_of_fewer_than_six_rounds_has_no_interval_of_95_percent() -> None:

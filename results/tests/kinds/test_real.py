@@ -49,18 +49,6 @@ def test_a_race_comes_to_the_exit_code_of_its_verdict(
     assert (document["runs"][0]["verdict"], kind.exit_code(document)) == (verdict, code)
 
 
-def test_calls_are_told_apart_by_who_held_the_page() -> None:
-    latency = a_race().json["latency_ns"]
-
-    assert {name: phase["n"] for name, phase in latency.items()} == {
-        "shootdown_met": 4_387,
-        "held_by_0": 613,
-        "held_by_1": 901,
-        "held_by_2": 3_486,
-    }
-    assert latency["held_by_0"]["max"] < latency["held_by_1"]["max"] < latency["held_by_2"]["max"]
-
-
 def test_the_picture_and_the_page_are_made_again_from_what_is_kept(tmp_path: Path) -> None:
     kind = kept(tmp_path, *both())
 

@@ -14,7 +14,6 @@ from results.kinds.run.tables import (
     run_screen,
     run_tables,
     seen_table,
-    unseen_lines,
 )
 from results.table import Table
 from results.tests.builders.run import HOST, SCENARIO, a_result, a_run, phase
@@ -71,21 +70,6 @@ def test_a_phase_without_a_sample_has_no_row_and_nothing_measured_is_said_in_wor
 
     assert percentiles_table([run], ["gate_wait"], "").rows == ()
     assert "No latency: no shootdown was measured." in shown(run)
-
-
-def test_a_row_stands_where_any_ordering_showed_something_and_zeros_are_told_together() -> None:
-    runs = [a_run("spec", {"stale_in_window": 1_237}), a_run("v18", {"stale_after_kick": 41})]
-    rows = seen_table(runs).rows
-    [line] = unseen_lines(runs)
-
-    assert [(row[0], *(cell == "-" for cell in row[2:])) for row in rows] == [
-        ("fresh, of reads", False, False), ("stale_in_window, of those met", False, True),
-        ("stale_after_kick, of those met", True, False),
-    ]  # fmt: skip
-    assert line == (
-        "Not seen: 25 outcomes that are forbidden or unknown, and 12 others. One would have been, from this rate on "
-        "(95 %): spec 0.060 % (n 4,321), v18 0.060 % (n 4,321)."
-    )
 
 
 def test_more_than_four_orderings_have_a_row_each_with_the_worst_that_it_showed() -> None:
