@@ -121,8 +121,8 @@ def here(emit: Callable[[Any, str], Any]) -> Instruct:
     return lambda builder, args: emit(builder, platform.machine())
 
 
-def _call_libc(builder: Any, name: str, arguments: list[Any]) -> Any:
-    kind = ir.FunctionType(I32, [argument.type for argument in arguments])
+def _call_libc(builder: Any, name: str, arguments: list[Any], kind: Any = None) -> Any:
+    kind = kind or ir.FunctionType(I32, [argument.type for argument in arguments])
     known = builder.module.globals.get(name)
     return builder.call(known or ir.Function(builder.module, kind, name), arguments)
 
@@ -162,9 +162,7 @@ def sched_setaffinity(builder: Any, args: list[Any]) -> Any:
 
 def syscall(builder: Any, args: list[Any]) -> Any:
     """A system call by its number, through libc; -1 where it is refused."""
-    kind = ir.FunctionType(I64, [I64], var_arg=True)
-    known = builder.module.globals.get("syscall")
-    return builder.call(known or ir.Function(builder.module, kind, "syscall"), args)
+    return _call_libc(builder, "syscall", args, ir.FunctionType(I64, [I64], var_arg=True))
 
 
 def system_call_number(name: str) -> int:

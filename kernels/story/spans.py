@@ -79,7 +79,7 @@ class Gatherer:
         deeds = path(self._known, event.calls, event.name, event.access.word if event.access else "")
         if not deeds:
             deeds = [Deed(event.function, event.function, Kind.host)]
-        self._close(event.actor, self._shared(event, now, deeds), here)
+        self._close(event.actor, self._shared(now, deeds, event.name), here)
         for deed in deeds[len(now) :]:
             self._begin(event, deed, here)
         self.deeds.append(now[-1].place)
@@ -95,18 +95,17 @@ class Gatherer:
         end = len(self.deeds)
         for actor, now in self._open.items():
             deeds = path(self._known, *ahead[actor]) if actor in ahead else []
-            shared = 0
-            while shared < min(len(now), len(deeds)) and now[shared].deed.key == deeds[shared].key:
-                shared += 1
-            self._close(actor, shared, end)
+            self._close(actor, self._shared(now, deeds), end)
             for opened in now:
                 self._put(opened, actor, end, whole=False)
 
-    def _shared(self, event: Event, now: list[_Open], deeds: list[Deed]) -> int:
-        """How many of the stretches that are open go on: a SEAMCALL that is back at its first step is another one."""
+    def _shared(self, now: list[_Open], deeds: list[Deed], name: str = "") -> int:
+        """How many of the stretches that are open go on: a SEAMCALL that is back at its first step, which is that of
+        this name, is another one.
+        """
         shared = 0
         for opened, deed in zip(now, deeds, strict=False):
-            again = deed.kind in (Kind.seamcall, Kind.tdcall) and opened.first == event.name
+            again = deed.kind in (Kind.seamcall, Kind.tdcall) and opened.first == name
             if opened.deed.key != deed.key or again:
                 break
             shared += 1

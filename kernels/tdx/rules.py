@@ -2,10 +2,38 @@
 
 from enum import EnumMeta, IntEnum, IntFlag
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+_Member = TypeVar("_Member")
 
 
-class Step(IntEnum):
+class Lock(IntEnum):
+    """A lock that steps of a shootdown take: the ordering's own, and then KVM's mmu_lock, which every machine has. The
+    lower-case name stands in TOML.
+    """
+
+    # Those of a proposal for zaps under mmu_lock held for read (RFC thread on TDX huge pages, May 2025).
+    SEPT_LOCK = 0
+    TRACK_LOCK = 1
+    # What hosts have around a page table, and Linux 2.4 had around a flush.
+    PAGE_TABLE_LOCK = 2
+    TLBSTATE_LOCK = 3
+    MMU_LOCK = 4
+
+
+# The steps of locks begin here, so many of each.
+FIRST_LOCK_STEP, STEPS_OF_LOCK = 16, 3
+
+
+class _Derived(EnumMeta):
+    """What a type checker is told: members are made of what else there is, a lock or a file."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(cls: type[_Member], name: str) -> _Member: ...  # type: ignore[misc]
+
+
+class Step(IntEnum, metaclass=_Derived):
     """A step of a shootdown; the lower-case name stands in TOML."""
 
     BLOCK = 1
@@ -22,35 +50,10 @@ class Step(IntEnum):
     PROTECT = 12  # an SPTE of KVM's own lets nobody write any more; the part `writes` has it
     WBINVD = 13  # TDH.PHYMEM.PAGE.WBINVD: dirty cache lines of a page that no TD has any more go to memory
     # Of each lock three, in the order of `Lock`: it is taken for write, for read, and given back.
-    LOCK_SEPT_LOCK = 16
-    LOCK_SEPT_LOCK_READ = 17
-    UNLOCK_SEPT_LOCK = 18
-    LOCK_TRACK_LOCK = 19
-    LOCK_TRACK_LOCK_READ = 20
-    UNLOCK_TRACK_LOCK = 21
-    LOCK_PAGE_TABLE_LOCK = 22
-    LOCK_PAGE_TABLE_LOCK_READ = 23
-    UNLOCK_PAGE_TABLE_LOCK = 24
-    LOCK_TLBSTATE_LOCK = 25
-    LOCK_TLBSTATE_LOCK_READ = 26
-    UNLOCK_TLBSTATE_LOCK = 27
-    LOCK_MMU_LOCK = 28
-    LOCK_MMU_LOCK_READ = 29
-    UNLOCK_MMU_LOCK = 30
-
-
-class Lock(IntEnum):
-    """A lock that steps of a shootdown take: the ordering's own, and then KVM's mmu_lock, which every machine has. The
-    lower-case name stands in TOML.
-    """
-
-    # Those of a proposal for zaps under mmu_lock held for read (RFC thread on TDX huge pages, May 2025).
-    SEPT_LOCK = 0
-    TRACK_LOCK = 1
-    # What hosts have around a page table, and Linux 2.4 had around a flush.
-    PAGE_TABLE_LOCK = 2
-    TLBSTATE_LOCK = 3
-    MMU_LOCK = 4
+    _ignore_ = "lock place step"
+    for lock in Lock:
+        for place, step in enumerate(("LOCK_{}", "LOCK_{}_READ", "UNLOCK_{}")):
+            vars()[step.format(lock.name)] = FIRST_LOCK_STEP + STEPS_OF_LOCK * lock + place
 
 
 class Gate(IntEnum):
@@ -102,15 +105,7 @@ class Pattern(IntEnum):
 PARTS = sorted(path.stem for path in (Path(__file__).parent / "parts").glob("[!_]*.py"))
 
 
-class _OfFolder(EnumMeta):
-    """What a type checker is told: a part is called what its file is."""
-
-    if TYPE_CHECKING:
-
-        def __getattr__(cls, name: str) -> "Flow": ...
-
-
-class Flow(IntFlag, metaclass=_OfFolder):
+class Flow(IntFlag, metaclass=_Derived):
     """What a machine has beside the bare shootdown: parts, a bit for each file of `kernels/tdx/parts`, which says what
     it is (`kernels/tdx/part.py`). In TOML lower-case names with a + between two. Nothing is stored by these numbers.
     """
@@ -275,8 +270,6 @@ class Fault(IntFlag):
     WBINVD_IGNORES_OWNER = 1 << 47  # TDH.PHYMEM.PAGE.WBINVD does not ask whether the page is a TD's
 
 
-# Of a lock: the first of its steps is so many behind that of the lock before.
-STEPS_OF_LOCK, FIRST_LOCK_STEP = 3, int(Step.LOCK_SEPT_LOCK)
 MAX_VCPUS, MAX_ZAPPERS, MAX_PAGES, MAX_TLB_ENTRIES, MAX_LPS = 512, 62, 65536, 4096, 64
 KVM_REQ_TLB_FLUSH = 1
 AT_ONCE, LATER = 1, 2
