@@ -207,7 +207,7 @@ def _of_liveness(explorations: Sequence[Exploration]) -> Iterator[Caveat]:
         advice = dict.fromkeys(no_room if one.get("liveness_asked", True) else left_out for one in not_looked)
         yield caveat(
             "no_liveness",
-            f"livelocks were not looked for in {', '.join(one['ordering'] for one in not_looked)}",
+            f"livelocks were not looked for in {', '.join(dict.fromkeys(one['ordering'] for one in not_looked))}",
             "deadlocks would have been found; an endless run in which everyone moves and a zapper never ends would not",
             " and ".join(advice),
         )

@@ -87,12 +87,13 @@ def test_a_caveat_says_what_was_seen_where_it_has_a_reason(
     assert caveats(explored()).keys() == {"bounded"}
 
 
-def test_what_an_ordering_shows_undeclared_at_one_point_of_a_sweep_is_told_whatever_comes_after_it() -> None:
+def test_of_a_sweep_what_an_ordering_shows_undeclared_at_any_point_is_told_and_its_name_once() -> None:
     found = {"tracking_not_done": 33, "previous_epoch_busy": 50}, {"tracking_not_done": 41}, {"not_blocked": 9}
     points = [explored({"tracking_not_done": 44, **one}, expect=("tracking_not_done",)) for one in found]
 
     told = "forbidden and not declared: v18 previous_epoch_busy, not_blocked"
     assert caveats(*points)["undeclared_outcome"] == told
+    assert caveats(*[explored(liveness=None)] * 3)["no_liveness"] == "livelocks were not looked for in v18"
 
 
 @pytest.mark.parametrize(
