@@ -46,23 +46,6 @@ def test_a_line_that_was_measured_once_is_not_called_unmeasured():
     assert (caveat["seen"], caveat["means"]) == (said, "whether CPUs were moved meanwhile is not known")
 
 
-@pytest.mark.parametrize(
-    ("serialized", "changes", "told"),
-    [
-        (False, {}, ["one_zapper"]),
-        (True, {}, []),
-        (False, {"zappers": 2}, []),
-        (False, {"expect": ["previous_epoch_busy"], "outcomes": []}, []),
-    ],
-)
-def test_one_zapper_says_nothing_of_what_zappers_do_to_each_other_without_mmu_lock(
-    serialized: bool, changes: dict[str, Any], told: list[str]
-):
-    run = a_run("mine", parameters={"serialized": serialized}, **changes)
-
-    assert [one["id"] for one in caveats(HOST, SCENARIO, [run]) if one["id"] == "one_zapper"] == told
-
-
 def test_no_bench_is_told_to_try_a_bench():
     bench = a_bench(12, noisy({}))
     moved = bench.model_copy(update={"host": {**bench.host, "round_trip_ns": 86.0, "round_trip_after_ns": 312.0}})
@@ -83,7 +66,8 @@ def test_declared_costs_are_named_and_are_no_perturbation():
     assert "only ratios between orderings" in caveat["means"]
 
 
-FEW = {"latency_ns": {"shootdown_met": phase(57, p50=1)}}
+FEW: dict[str, Any] = {"latency_ns": {"shootdown_met": phase(57, p50=1)}}
+FREE: dict[str, Any] = {"parameters": {"serialized": False}}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +92,11 @@ FEW = {"latency_ns": {"shootdown_met": phase(57, p50=1)}}
         # A run whose verdict lacks shootdowns is not told so again.
         (FEW, {}, ["too_few_samples"]),
         (FEW | {"met": {"kicks": 90, "shootdowns": 60}}, {}, []),
+        # One zapper says nothing of what zappers do to each other without mmu_lock.
+        (FREE, {}, ["one_zapper"]),
+        ({"parameters": {"serialized": True}}, {}, []),
+        (FREE | {"zappers": 2}, {}, []),
+        (FREE | {"expect": ["previous_epoch_busy"], "outcomes": []}, {}, []),
         ({}, {"workers": "thread"}, ["threads"]),
         ({}, {"costs": {}}, []),
         ({"shootdowns_per_s": 900.0}, {"rate": 1000.0}, ["rate_not_reached"]),

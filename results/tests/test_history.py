@@ -10,10 +10,9 @@ import pytest
 from results.draw.over_time import FIGURES, history_picture
 from results.draw.sheet import drawn
 from results.history import History
-from results.tests.builders.bench import a_bench, noisy, with_races
+from results.tests.builders.bench import a_bench, noisy, thin
 from results.tests.builders.kept import keep
 from results.tests.builders.run import SCENARIO, a_result, a_run
-from results.verdict import Verdict, too_few
 
 
 def keep_run(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
@@ -21,14 +20,7 @@ def keep_run(directory: Path, *runs: dict[str, Any], **changes: Any) -> None:
 
 
 def test_a_bench_has_a_row_for_each_point_in_turn_with_the_verdict_of_all_its_rounds(tmp_path: Path):
-    bench = a_bench(25, noisy({}), values=(4, 1, 16))
-    thin: dict[str, Any] = {
-        "all_shootdowns": 100,
-        "met_shootdowns": 12,
-        "verdict": Verdict.inconclusive,
-        "reason": too_few(12, 100),
-    }
-    keep(tmp_path, with_races(bench, **thin))
+    keep(tmp_path, thin(a_bench(25, noisy({}), values=(4, 1, 16)), 12))
 
     found = [(row["point"], row["ordering"], row["verdict"]) for row in History([tmp_path]).rows({})]
 

@@ -8,7 +8,7 @@ import numpy as np
 from results.figures import FIGURES
 from results.kinds.bench.record import Arm, Bench, Design, Race, Sweep
 from results.tests.builders.run import HOST, SCENARIO
-from results.verdict import Ending, Verdict
+from results.verdict import Ending, Verdict, too_few
 
 Value = Callable[[str, str, int], float | None]
 
@@ -66,6 +66,12 @@ def with_races(bench: Bench, which: Callable[[Race], bool] = lambda race: True, 
         return race.model_copy(update=made)
 
     return bench.model_copy(update={"rounds": tuple(changed(race) if which(race) else race for race in bench.rounds)})
+
+
+def thin(bench: Bench, met: int) -> Bench:
+    """The bench in which of each race's 100 shootdowns so few met a vCPU that it says nothing."""
+    few: dict[str, Any] = {"all_shootdowns": 100, "met_shootdowns": met, "reason": too_few(met, 100)}
+    return with_races(bench, verdict=Verdict.inconclusive, **few)
 
 
 def noisy(ratios: dict[str, float], noise: float = 0.05, seed: int = 1) -> Value:

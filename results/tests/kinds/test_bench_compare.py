@@ -1,6 +1,7 @@
 """Two results held against each other: benches by their rounds, runs by the one that each is."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,9 +9,8 @@ from results.kinds.bench.compare import Rounds, compare_caveats, compared, read_
 from results.kinds.bench.record import Bench, Comparison
 from results.tests.builders.bench import a_bench, noisy, with_races
 from results.tests.builders.kept import keep
-from results.tests.builders.run import a_result, a_run
+from results.tests.builders.run import SCENARIO, a_result, a_run
 
-Keys = dict[str, object]
 TRACE = {"ns_of_entry": 20.0}
 
 
@@ -99,44 +99,55 @@ def test_another_machine_what_was_measured_of_it_a_busy_moment_and_a_longer_race
     ]
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "said"),
-    [
-        ({}, {"name": "mine", "seed": 7, "duration_s": 60.0, "orderings": ["spec"]}, ""),
-        ({}, {"placement": "mixed"}, "placement apart in A, mixed in B"),
-        ({}, {"vcpus": 8}, "vcpus 2 in A, 8 in B"),
-        ({"delays": {}}, {"delays": {"kick.send": "1us"}}, "delays none in A, {'kick.send': '1us'} in B"),
-        ({}, {"a_key_of_tomorrow": 1}, "a_key_of_tomorrow not told in A, 1 in B"),
-    ],
-)
-def test_every_key_that_matters_has_to_be_the_same(tmp_path: Path, first: Keys, second: Keys, said: str):
+def with_keys(**keys: object) -> Bench:
     bench = a_bench(10, noisy({}))
-    both = [bench.model_copy(update={"scenario": bench.scenario | its}) for its in (first, second)]
-
-    found = unlike(stored(tmp_path / "a", both[0]), stored(tmp_path / "b", both[1]))
-
-    assert found == (f"not comparable: {said}; give two results of one scenario" if said else "")
+    return bench.model_copy(update={"scenario": bench.scenario | keys})
 
 
-def test_a_run_and_a_sweep_are_told_apart(tmp_path: Path):
-    run = stored(tmp_path / "a", a_result(a_run(out_of_guest_share=0.1)))
-    sweep = stored(tmp_path / "b", a_bench(10, noisy({}), values=(1, 2)))
-
-    assert unlike(run, sweep) == (
-        "not comparable: A is a run without a sweep, B is a sweep of vcpus; "
-        "give two runs, or two benches with one sweep"
-    )
+def swept(*values: int, **keys: object) -> Bench:
+    return a_bench(10, noisy({}), values=values, scenario={**SCENARIO, "orderings": ["spec", "v18"], **keys})
 
 
-def test_two_sweeps_of_one_key_need_a_point_in_common_and_not_one_base(tmp_path: Path):
-    first = a_bench(10, noisy({}), values=(1, 2))
-    second = a_bench(10, noisy({}), values=(2, 4), scenario={**first.scenario, "vcpus": 9})
-    third = a_bench(10, noisy({}), values=(8, 16))
+PLAIN, ONE_SCENARIO = with_keys(), "; give two results of one scenario"
+SPEC_AND_V18 = a_result(a_run("spec"), a_run("v18"))
+FAULTY = a_result(a_run("spec", parameters={"faults": ["lost_kick"]}), a_run("v18"))
+# By what is shown: two results, and why they are not held against each other.
+UNLIKE: dict[str, tuple[Any, Any, str]] = {
+    "what says nothing of a race may differ": (
+        PLAIN, with_keys(name="mine", seed=7, duration_s=60.0, orderings=["spec"]), "",
+    ),
+    "every other key has to be the same": (
+        PLAIN, with_keys(placement="mixed"), f"placement apart in A, mixed in B{ONE_SCENARIO}",
+    ),
+    "a size": (PLAIN, with_keys(vcpus=8), f"vcpus 2 in A, 8 in B{ONE_SCENARIO}"),
+    "a table": (
+        with_keys(delays={}), with_keys(delays={"kick.send": "1us"}),
+        f"delays none in A, {{'kick.send': '1us'}} in B{ONE_SCENARIO}",
+    ),
+    "and one of a later version": (
+        PLAIN, with_keys(a_key_of_tomorrow=1), f"a_key_of_tomorrow not told in A, 1 in B{ONE_SCENARIO}",
+    ),
+    "a run and a sweep are told apart": (
+        a_result(a_run(out_of_guest_share=0.1)), swept(1, 2),
+        "A is a run without a sweep, B is a sweep of vcpus; give two runs, or two benches with one sweep",
+    ),
+    "two sweeps of one key need not one base": (swept(1, 2), swept(2, 4, vcpus=9), ""),
+    "but a point in common": (
+        swept(1, 2), swept(8, 16), "vcpus=1, vcpus=2 in A, vcpus=8, vcpus=16 in B; no point is in both",
+    ),
+    "a run is held against itself": (SPEC_AND_V18, SPEC_AND_V18, ""),
+    "a changed one as well": (FAULTY, FAULTY, ""),
+    "but no changed ordering against one that is not": (
+        SPEC_AND_V18, FAULTY, "spec in A, spec (lost_kick) in B; give two results of the same orderings",
+    ),
+}  # fmt: skip
 
-    assert unlike(stored(tmp_path / "a", first), stored(tmp_path / "b", second)) == ""
-    assert unlike(stored(tmp_path / "c", first), stored(tmp_path / "d", third)) == (
-        "not comparable: vcpus=1, vcpus=2 in A, vcpus=8, vcpus=16 in B; no point is in both"
-    )
+
+@pytest.mark.parametrize(("first", "second", "said"), UNLIKE.values(), ids=UNLIKE)
+def test_what_is_not_comparable_says_why(tmp_path: Path, first: Any, second: Any, said: str):
+    found = unlike(stored(tmp_path / "a", first), stored(tmp_path / "b", second))
+
+    assert found == (f"not comparable: {said}" if said else "")
 
 
 def test_benches_whose_races_met_nobody_are_not_comparable(tmp_path: Path):
@@ -147,14 +158,3 @@ def test_benches_whose_races_met_nobody_are_not_comparable(tmp_path: Path):
     assert (p50.finding, p50.ratio) == ("not_comparable", None)
     assert p50.verdict_text == "not comparable: in B in round 1 of v18 3 shootdowns met a vCPU, 6 are needed"
     assert of(compared(before, after), "p50_ns", "spec").finding == "no_difference"
-
-
-def test_a_changed_ordering_is_not_held_against_one_that_is_not(tmp_path: Path):
-    faulty = a_run("spec", parameters={"faults": ["lost_kick"]})
-    plain = stored(tmp_path / "a", a_result(a_run("spec"), a_run("v18")))
-    changed = stored(tmp_path / "b", a_result(faulty, a_run("v18")))
-
-    assert unlike(plain, plain) == unlike(changed, changed) == ""
-    assert unlike(plain, changed) == (
-        "not comparable: spec in A, spec (lost_kick) in B; give two results of the same orderings"
-    )

@@ -1,7 +1,6 @@
 """What a bench's rounds say, from records whose truth is known."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from results.kinds.bench.findings import _leans, _slope, comparison, exit_code, 
 from results.kinds.bench.record import Arm, Bench, Comparison, Slope
 from results.kinds.bench.tables import bench_cases
 from results.numbers.rounds import RANKED, Effect
-from results.tests.builders.bench import ARMS, Value, a_bench, an_arm, noisy, with_races
+from results.tests.builders.bench import ARMS, Value, a_bench, an_arm, noisy, thin, with_races
 
 THREE = (*ARMS, an_arm("C", "v6_16"))
 
@@ -289,16 +288,9 @@ def test_an_unsafe_ordering_that_fails_as_it_is_known_to_does_not_fail_the_bench
     assert exit_code(found(with_races(bench, lambda race: race.arm == "B", verdict="failed"))) == 0
 
 
-def test_making_the_findings_again_gives_the_same():
-    bench = found(a_bench(12, noisy({"B": 1.1})))
-
-    assert found(Bench.model_validate_json(bench.json_text())) == bench
-
-
-def thin(met: int, reason: str, arms: Sequence[Arm] = ARMS, verdict: str = "inconclusive") -> Bench:
+def judged_thin(met: int, reason: str, arms: Sequence[Arm] = ARMS, verdict: str = "inconclusive") -> Bench:
     """Twelve rounds of every arm, of each of whose 100 shootdowns so many met a vCPU."""
-    changes: dict[str, Any] = {"all_shootdowns": 100, "met_shootdowns": met, "verdict": verdict, "reason": reason}
-    return found(with_races(a_bench(12, noisy({}), arms), **changes))
+    return found(with_races(thin(a_bench(12, noisy({}), arms), met), verdict=verdict, reason=reason))
 
 
 def too_thin(met: int, of: str = "100") -> str:
@@ -314,7 +306,7 @@ def too_thin(met: int, of: str = "100") -> str:
     ],
 )
 def test_thin_rounds_are_judged_by_what_they_met_together(met: int, said: str, verdict: str, reason: str, code: int):
-    bench = thin(met, said)
+    bench = judged_thin(met, said)
     entry = seen(bench)["", "v18"]
 
     assert (entry["verdict"], entry["reason"], exit_code(bench)) == (verdict, reason, code)
@@ -322,14 +314,14 @@ def test_thin_rounds_are_judged_by_what_they_met_together(met: int, said: str, v
 
 def test_a_known_wrong_ordering_is_judged_by_its_races_however_few_or_many_met_a_vcpu():
     arms = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
-    caught = thin(2, "caught: tracking_not_done 2 times", arms, verdict="passed")
-    missed = thin(200, "known for tracking_not_done, which did not show in this time", arms)
+    caught = judged_thin(2, "caught: tracking_not_done 2 times", arms, verdict="passed")
+    missed = judged_thin(200, "known for tracking_not_done, which did not show in this time", arms)
 
     assert [seen(one)["", "no_kick"]["verdict"] for one in (caught, missed)] == ["passed", "inconclusive"]
 
 
 def test_rounds_one_of_which_others_had_the_cpus_in_need_to_have_met_more():
-    bench = with_races(thin(90, "", verdict="passed"), own_share=0.97)
+    bench = with_races(judged_thin(90, "", verdict="passed"), own_share=0.97)
 
     assert exit_code(bench) == 0
     entry = seen(with_races(bench, lambda race: race.round == 3, own_share=0.5))["", "v18"]

@@ -22,10 +22,9 @@ from results.kinds.bench.record import Bench, Design, Sweep, array_name
 from results.kinds.bench.tables import batches_table, bench_cases, bench_screen, comparisons_table, page_times_ns
 from results.kinds.bench.wording import ratio_text, span, sweep_title, swept, with_span, words
 from results.store import StoreError, open_run_directory
-from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy, with_races
+from results.tests.builders.bench import ARMS, a_bench, an_arm, noisy, thin, with_races
 from results.tests.builders.run import SCENARIO
 from results.tests.views import a_failed_bench, printed
-from results.verdict import too_few
 
 UNSAFE = (*ARMS, an_arm("C", "no_kick", ("tracking_not_done",)))
 
@@ -54,14 +53,8 @@ def test_a_safe_ordering_that_failed_stands_last_with_what_to_type_next() -> Non
 
 
 def test_what_a_bench_did_not_decide_goes_on_in_its_directory_with_more_rounds_once_for_all() -> None:
-    thin: dict[str, Any] = {
-        "all_shootdowns": 100,
-        "met_shootdowns": 20,
-        "verdict": "inconclusive",
-        "reason": too_few(20, 100),
-    }
     command = ("tdx-stress", "bench", "crowd", "--vcpus", "1", "--rounds", "10")
-    made = found(with_races(a_bench(10, noisy({}), command=command), **thin))
+    made = found(thin(a_bench(10, noisy({}), command=command), 20))
 
     assert failed_lines(bench_cases(made, directory=Path("runs/one")))[-1] == (
         "    next: tdx-stress bench --resume runs/one --rounds 23"
@@ -232,11 +225,11 @@ def test_without_a_sweep_there_is_no_picture_of_one_and_where_nothing_was_measur
 
 
 def test_a_bench_is_written_round_by_round_and_read_back(tmp_path: Path):
-    bench = a_bench(2, noisy({}))
+    bench = found(a_bench(12, noisy({"B": 1.1})))
     directory = open_run_directory(tmp_path / "out", "review")
     write_bench(directory, bench, {2: {array_name("", "A", "ages"): np.array([1, 2, 3])}})
 
-    assert read_bench(tmp_path / "out") == bench
+    assert read_bench(tmp_path / "out") == found(read_bench(tmp_path / "out")) == bench
     assert list(read_round(tmp_path / "out", 2)["A/ages"]) == [1, 2, 3]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["bench.json", "rounds", "rounds.csv"]
 

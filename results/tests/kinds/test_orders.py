@@ -103,18 +103,18 @@ def test_an_order_whose_races_met_nobody_is_not_comparable_and_no_part_of_its_ro
 
 
 def test_same_orders_are_ranked_in_1_percent_of_atlases_at_most() -> None:
-    # 12 orders, of which each race is fast or slow by chance: of 100 atlases 1 by the promise, 4 would be three
+    # 12 orders, of which each race is fast or slow by chance: of 200 atlases 2 by the promise, 6 would be three
     # standard deviations more.
     rng = np.random.default_rng(5)
     names = [*TWICE, *(f"order{number}" for number in range(10))]
 
     ranked = 0
-    for _ in range(100):
+    for _ in range(200):
         p50s = np.exp(rng.choice([5.5, 6.5], (9, len(names))) + 0.1 * rng.standard_t(2, (9, len(names))))
         rounds = [dict(zip(names, map(raced, row), strict=True)) for row in p50s]
         ranked += any(map(differs, race_entries(rounds, {name: (name,) for name in names}, ())))
 
-    assert ranked <= 4
+    assert ranked <= 6
 
 
 def test_a_race_without_a_median_is_no_round() -> None:

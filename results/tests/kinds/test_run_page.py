@@ -66,17 +66,13 @@ def test_the_verdict_stands_before_all_else():
     ]  # fmt: skip
 
 
-def test_a_failure_is_the_headline_and_its_counts_are_marked():
+def test_a_failure_is_the_headline_and_its_counts_are_marked_and_inconclusive_is_never_good():
     text = page_of(a_run(verdict="failed", reason="declared safe, and showed it", seen={"tracking_not_done": 3}))
+    unsure = page_of(a_run(expect=["tracking_not_done"], verdict="inconclusive", reason="did not show"))
 
     assert "<strong>Failed: an ordering declared safe showed what is forbidden</strong>" in text
     assert '<tr class="marked"><th scope="row">tracking_not_done</th>' in text
-
-
-def test_inconclusive_is_never_good():
-    run = a_run(expect=["tracking_not_done"], verdict="inconclusive", reason="did not show")
-
-    assert '<p class="verdict unsure"><strong>Inconclusive: this does not count as a pass' in page_of(run)
+    assert '<p class="verdict unsure"><strong>Inconclusive: this does not count as a pass' in unsure
 
 
 def test_on_a_phone_the_ordering_stays_beside_the_numbers_of_a_phase():

@@ -176,9 +176,9 @@ def test_one_latency_beside_the_steps_or_too_few_show_no_clock(latencies: list[f
 def test_latencies_of_a_fine_clock_hardly_ever_look_as_if_it_were_coarse():
     chance = np.random.default_rng(5)
 
-    wide = sum(clock_step_ns(chance.integers(10, 512, 8)) >= 10 for _ in range(100))
+    wide = sum(clock_step_ns(chance.integers(10, 512, 8)) >= 10 for _ in range(300))
 
-    assert wide <= 2  # 0.03 are expected
+    assert wide <= 3  # 0.1 are expected
 
 
 def test_a_latency_is_off_by_half_a_bucket_or_half_a_step_and_never_by_more_than_half_of_itself():
