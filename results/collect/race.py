@@ -24,14 +24,7 @@ from kernels.tdx.statuses import LEAF_NAMES, NAMES, Leaf, Status
 from results.collect.last_steps import LastSteps
 from results.collect.tally import Series, Snapshot, Words
 from results.machine.host import steal_share
-from results.numbers.statistics import (
-    PERCENTILES,
-    Counts,
-    clopper_pearson,
-    percentile_interval,
-    summary,
-    would_have_caught,
-)
+from results.numbers.statistics import Counts, clopper_pearson, summary, would_have_caught
 from results.verdict import Ending, Verdict, declared, judge
 
 # The histograms of a zapper, with what is left of all shootdowns without those that met a vCPU.
@@ -171,16 +164,9 @@ def _measured(start: Snapshot, end: Snapshot, flow: int) -> dict[str, Counts]:
 
 
 def _summaries(measured: Mapping[str, Counts], names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """By phase; `response` stands only where it was measured, that is, with an open loop. `ci95` holds the percentiles'
-    intervals by order statistics, of this run alone."""
+    """By phase; `response` stands only where it was measured, that is, with an open loop."""
     measured_names = [name for name in names if name != "response" or measured[name].any()]
-    return {name: percentile_summary(measured[name]) for name in measured_names}
-
-
-def percentile_summary(counts: Counts) -> dict[str, Any]:
-    """n, percentiles and their intervals."""
-    found = {name: percentile_interval(counts, q) for name, q in PERCENTILES.items()}
-    return {**summary(counts), "ci95": {name: list(interval) if interval else None for name, interval in found.items()}}
+    return {name: summary(measured[name]) for name in measured_names}
 
 
 def per_second(count: int, seconds: float) -> float:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from kernels.layout import HIST_WORDS, LINE_WORDS
 from kernels.real.words import HOST_WORDS, KVM, MET, MET_IN, SEEN, SHOOTDOWNS, SHOWN_IN, Places
 from kernels.tdx.outcomes import Outcome
-from results.collect.race import Run, outcome_entry, per_second, percentile_summary
-from results.numbers.statistics import Counts
+from results.collect.race import Run, outcome_entry, per_second
+from results.numbers.statistics import Counts, summary
 from results.verdict import MET as MET_NAME
 from results.verdict import Ending, judge
 
@@ -85,7 +85,7 @@ def real_record(facts: RealFacts, words: NDArray[np.int64], places: Places) -> R
         "shootdowns_per_s": per_second(shootdowns, facts.seconds),
         "met": {"shootdowns": met},
         "outcomes": outcomes,
-        "latency_ns": {name: percentile_summary(each) for name, each in timed.items()},
+        "latency_ns": {name: summary(each) for name, each in timed.items()},
         "vcpu_ns": {},
         "interrupts": dict(facts.interrupts),
         "kvm": dict(zip(KVM, of_kvm, strict=True)) if any(of_kvm) else {},

@@ -134,14 +134,17 @@ def share_margin(n: int) -> float:
     return min(math.sqrt(math.log(2 / (1 - LEVEL)) / (2 * n)), 1.0) if n else 1.0
 
 
-def summary(counts: Counts) -> dict[str, int | None]:
-    """n, min, percentiles and max in ns; None stands where n is too small for the number. The ends are those of the
-    first and the last bucket that hold a sample.
+def summary(counts: Counts) -> dict[str, Any]:
+    """n, min, percentiles and max in ns, and in `ci95` the percentiles' intervals by order statistics, of this run
+    alone; None stands where n is too small for the number. The ends are those of the first and the last bucket that
+    hold a sample.
     """
     n, filled = int(counts.sum()), np.flatnonzero(counts)
     found = {name: percentile(counts, q) if n >= ENOUGH[name] else None for name, q in PERCENTILES.items()}
     least, most = (int(LOWS_NS[filled[0]]), int(HIGHS_NS[filled[-1]])) if n else (None, None)
-    return {"n": n, "min": least, **found, "max": most}
+    intervals = {name: percentile_interval(counts, q) for name, q in PERCENTILES.items()}
+    ci95 = {name: list(interval) if interval else None for name, interval in intervals.items()}
+    return {"n": n, "min": least, **found, "max": most, "ci95": ci95}
 
 
 # A clock's step is looked for between these, among so many latencies below NEAR_NS, where buckets are narrow.

@@ -88,7 +88,10 @@ def test_a_percentile_is_given_from_its_fewest_samples_on(n: int, name: str, val
     ],
 )
 def test_a_summary_has_what_n_is_enough_for(values: tuple[int, ...], found: dict[str, int | None]):
-    assert summary(counted(*values)) == dict.fromkeys(("p90", "p99", "p999")) | found
+    made = summary(counted(*values))
+
+    assert made.pop("ci95").keys() == {"p50", "p90", "p99", "p999"}
+    assert made == dict.fromkeys(("p90", "p99", "p999")) | found
 
 
 @pytest.mark.parametrize(("q", "value"), [(0.0, 1), (0.1, 1), (0.11, 2), (0.5, 5), (0.9, 9), (1.0, 10)])
