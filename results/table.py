@@ -123,11 +123,10 @@ def heading(run: Run) -> Text:
 
 def caveat_lines(caveats: Sequence[Mapping[str, str]], *, whole: bool = False) -> list[RenderableType]:
     """Every caveat: what was seen and what to try; what it means where the whole is asked for."""
-    lines: list[RenderableType] = []
-    for one in caveats:
-        means = f": {one['means']}" if whole else ""
-        lines.append(Text.assemble(("! ", "yellow"), (one["seen"], "bold"), f"{means}. Try: {one['try']}."))
-    return lines
+    return [
+        Text.assemble(("! ", "yellow"), (one["seen"], "bold"), f": {one['means']}" * whole, f". Try: {one['try']}.")
+        for one in caveats
+    ]
 
 
 def verdict_line(one: Mapping[str, Any], name: str = "") -> Text:
