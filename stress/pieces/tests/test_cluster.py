@@ -94,7 +94,7 @@ from stress.explore import matrix
 from stress.pieces import cluster
 from stress.pieces.tests.test_cluster import ending
 
-cluster.AGAIN, cluster.HUNG_S, matrix.run_pair = 1, 6, ending
+cluster.AGAIN, cluster.HUNG_S, matrix.run_pair = 0, 6, ending
 named = [word for fault in ("reclaim_early", "sept_remove_without_tracking") for word in ("--fault", fault)]
 sys.argv[1:] = ["faults", "--ordering", "no_kick", *named, "--cluster", "local:2", "--out", "out", "-q"]
 from stress.__main__ import main
