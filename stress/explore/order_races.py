@@ -47,11 +47,6 @@ class Raced:
     seed: int
     seconds: float = 0.0
 
-    @property
-    def runs(self) -> list[dict[str, Any]]:
-        """Every race."""
-        return [run for one in self.rounds for run in one.values()]
-
     def caveats(self, *, interrupted: bool) -> list[Caveat]:
         """Of races that did not all come to their end."""
         whole = sum(len(one) == len(self.orderings) for one in self.rounds)
@@ -74,7 +69,7 @@ def race_orders(
     seed: int,
     interrupts: Interrupts,
     show: Callable[[Heat], None],
-    keep: Callable[[Raced], None] = lambda _: None,
+    keep: Callable[[Raced], None],
 ) -> Raced:
     """Race these orders and the known orderings, the first of these twice; what an interrupt leaves out is not there.
 

@@ -55,11 +55,6 @@ class Cell:
     unread: bool = False
 
     @property
-    def row(self) -> str:
-        """As it stands in the JSON."""
-        return "+".join(self.faults) or NO_FAULT
-
-    @property
     def shortest(self) -> dict[str, tuple[Machine, tuple[Move, ...]]]:
         """To each forbidden outcome the shortest schedule, with its machine."""
         best: dict[str, tuple[Machine, tuple[Move, ...]]] = {}
@@ -79,7 +74,7 @@ class Cell:
         return Pair(
             self.flow,
             self.ordering.name,
-            self.row,
+            "+".join(self.faults) or NO_FAULT,
             found,
             done or self.unread,
             sum(seen.states for _, seen in self.seen),

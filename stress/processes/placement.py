@@ -61,11 +61,6 @@ class Placed:
     zappers: tuple[Cpus, ...]
     vcpus: tuple[Cpus, ...]
 
-    @property
-    def shared(self) -> bool:
-        """Whether actors may have to wait for a CPU."""
-        return self.kind != "own"
-
 
 def places(lay: Layout, cpus: Cpus, placement: str) -> Placed:
     """Where the actors run: each on a CPU of its own, or where CPUs are fewer by the scenario's placement.

@@ -60,7 +60,7 @@ def race(
     lay = plan(*sizes, flow=flow, lps=scenario.lps, locks=own_locks(its), wbinvd=writes_back(its), trace=rings)
     words = shared_words(lay.total_words)
     placed = places(lay, prepared.cpus, scenario.placement)
-    rules = rules_by(prepared.clock, ordering, scenario, shared_cpus=placed.shared)
+    rules = rules_by(prepared.clock, ordering, scenario, shared_cpus=placed.kind != "own")
     protocol_of(Flow(flow)).prepare(words, lay, rules, scenario.seed)
     sites = declared_sites(scenario)
     assert prepared.looks or not (sites or scenario.costs), "kernels that look for nothing"

@@ -64,7 +64,6 @@ def test_actors_are_placed(
     lay = plan(vcpus=vcpus, zappers=zappers, pages=1, tlb_entries=1)
 
     assert [places(lay, cpus, one) for one in wanted] == [placed] * len(wanted)
-    assert placed.shared == (placed.kind != "own")
 
 
 @pytest.mark.parametrize("cpus", [(0, 1), (0, 1, 2, 3, 6, 7)])
