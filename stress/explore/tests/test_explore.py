@@ -1,5 +1,6 @@
 """The verb `explore` as a user types it, on machines of one or two vCPUs."""
 
+import ast
 import json
 import re
 import signal
@@ -9,6 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from kernels.search.schedule import machines
+from kernels.tdx.protocol import SHOOTDOWN
 from stress.tests.command import Command, Start, printed
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -182,3 +185,14 @@ def test_a_machine_for_random_schedules_may_be_larger_than_any_search_can_end(he
 
     found = printed(done)
     assert (done.returncode, found["vcpus"], found["zappers"], found["schedules"]) == (6, 64, 4, 3)
+
+
+def test_what_is_printed_is_the_step_machines_with_their_labels_and_object_code(here: Command) -> None:
+    done = here("explore", "--dump")
+
+    functions = {one.name for one in ast.parse(done.stdout).body if isinstance(one, ast.FunctionDef)}
+    assert done.returncode == 0
+    assert {"vcpu_step", "vcpu_choices", "zapper_step", "zapper_choices"} <= functions
+    for made in machines(SHOOTDOWN):
+        assert made.machine.source in done.stdout
+        assert f"compiled as {made.step.kept_as}\n#   0  starts\n#   1  {made.machine.sites[1]}\n" in done.stdout
