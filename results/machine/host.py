@@ -184,12 +184,17 @@ def cpu_quota(root: Path) -> float | None:
 
 
 def memory_to_be_had(root: Path = ROOT) -> int:
-    """Bytes that processes can still take: what the system has, or less where a control group is full before."""
+    """Bytes that processes can still take without swapping: what the system has, or less where a control group is full
+    before, and would kill for it; its cached pages of files can be given back.
+    """
     room = [int(psutil.virtual_memory().available)]
-    limits = [(folder, "memory.max", "memory.current") for folder in control_groups(root)]
-    limits += [(f, "memory.limit_in_bytes", "memory.usage_in_bytes") for f in control_groups(root, "memory")]
-    for folder, most, now in limits:
+    limits = [(folder, "memory.max", "memory.current", "inactive_file") for folder in control_groups(root)]
+    old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    limits += [(folder, *old) for folder in control_groups(root, "memory")]
+    for folder, most, now, cached in limits:
         limit = number(root, f"{folder}/{most}")
         if limit is not None:
-            room.append(max(limit - (number(root, f"{folder}/{now}") or 0), 0))
+            told = re.search(rf"^{cached} (\d+)$", line(root, f"{folder}/memory.stat") or "", re.M)
+            used = (number(root, f"{folder}/{now}") or 0) - (int(told[1]) if told else 0)
+            room.append(max(limit - used, 0))
     return min(room)

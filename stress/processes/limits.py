@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kernels.files import in_units
-from results.machine.host import ROOT, control_groups
+from results.machine.host import ROOT, control_groups, number
 from stress.errors import CannotRunHere
 
 # Two pipes a worker (multiprocess's sentinel and the parent's), and what a Python process has open anyway.
@@ -115,12 +115,11 @@ def least_room() -> tuple[str, int]:
 
 def _process_limits() -> list[tuple[str, int]]:
     """Each limit by name, with how many more processes it lets start."""
-    found = [("kernel.threads-max", _number("/proc/sys/kernel/threads-max") - _system_threads())]
-    found.append(("kernel.pid_max", _number("/proc/sys/kernel/pid_max") - _system_threads()))
+    named = (("kernel.threads-max", "threads-max"), ("kernel.pid_max", "pid_max"))
+    found = [(name, (number(ROOT, f"proc/sys/kernel/{file}") or UNKNOWN) - _system_threads()) for name, file in named]
     for folder in control_groups(ROOT):
-        most = _number(f"/{folder}/pids.max")
-        if most < UNKNOWN:
-            found.append(("the control group's pids.max", most - _number(f"/{folder}/pids.current", missing=0)))
+        if (most := number(ROOT, f"{folder}/pids.max")) is not None:
+            found.append(("the control group's pids.max", most - (number(ROOT, f"{folder}/pids.current") or 0)))
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if soft != resource.RLIM_INFINITY and os.geteuid() != 0:  # root is not counted
         found.append(("the user's limit of processes (ulimit -u)", soft - _threads_of_user()))
@@ -128,13 +127,6 @@ def _process_limits() -> list[tuple[str, int]]:
 
 
 UNKNOWN = 1 << 62
-
-
-def _number(path: str, missing: int = UNKNOWN) -> int:
-    try:
-        return int(Path(path).read_text())
-    except (OSError, ValueError):  # not there, or "max"
-        return missing
 
 
 def _system_threads() -> int:

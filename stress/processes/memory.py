@@ -1,11 +1,9 @@
 """Amounts of memory as a user writes them, and how much of it this process may take."""
 
-from pathlib import Path
-
 import psutil
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from results.machine.host import ROOT, control_groups
+from results.machine.host import memory_to_be_had
 from scenarios.wording import shown
 from stress.errors import CannotRunHere, UsageFault
 from stress.processes.limits import address_space_left
@@ -24,7 +22,7 @@ def chosen_memory(text: str | None) -> int:
     where the limit is in the way.
     """
     if text is None:
-        return in_address_space(max(int(free_bytes() * SHARE), MIN_BYTES))
+        return in_address_space(max(int(memory_to_be_had() * SHARE), MIN_BYTES))
     try:
         size = int(TypeAdapter(ByteSize).validate_python(text.strip()))
     except (ValidationError, OverflowError):
@@ -58,24 +56,6 @@ def in_address_space(size: int) -> int:
             f"limit (ulimit -v) leaves {in_words(left)}; raise it, or try `run`"
         )
     return min(size, room)
-
-
-def free_bytes() -> int:
-    """What can be had now without swapping, and without being killed for it by a control group of version 2."""
-    rooms = [_room(ROOT / folder) for folder in control_groups(ROOT)]
-    return min([psutil.virtual_memory().available, *(room for room in rooms if room is not None)])
-
-
-def _room(folder: Path) -> int | None:
-    """What is left under a control group's limit; None where it has none. Cached file pages can be given back."""
-    try:
-        limit = int((folder / "memory.max").read_text())
-        current = int((folder / "memory.current").read_text())
-        lines = (folder / "memory.stat").read_text().splitlines()
-    except (OSError, ValueError):  # not there, or "max"
-        return None
-    cached = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
-    return max(limit - current + cached, 0)
 
 
 def in_words(size_bytes: float) -> str:

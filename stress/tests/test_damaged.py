@@ -204,7 +204,7 @@ def test_a_verb_that_the_limit_of_address_space_has_room_for_may_run(monkeypatch
 
 
 def test_a_search_takes_what_the_limit_of_address_space_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "free_bytes", lambda: 8 << 30)
+    monkeypatch.setattr(sizes, "memory_to_be_had", lambda: 8 << 30)
     monkeypatch.setattr(sizes, "address_space_left", lambda: (512 << 20) + 10 * (100 << 20))
 
     assert chosen_memory(None) == 100 << 20

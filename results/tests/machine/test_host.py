@@ -108,14 +108,33 @@ def test_a_quota_is_the_least_of_all_control_groups(tmp_path: Path, files: dict[
     assert cpu_quota(hang_up(tmp_path, files)) == cpus
 
 
-def test_a_control_group_that_is_nearly_full_leaves_little_memory(tmp_path: Path):
-    files = {
-        "proc/self/cgroup": "0::/box\n",
-        "sys/fs/cgroup/box/memory.max": "1000000\n",
-        "sys/fs/cgroup/box/memory.current": "999000\n",
-    }
-
-    assert memory_to_be_had(hang_up(tmp_path, files)) == 1000
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({
+         "proc/self/cgroup": "0::/box\n",
+         "sys/fs/cgroup/box/memory.max": "1000000\n",
+         "sys/fs/cgroup/box/memory.current": "999000\n",
+         }, 1000),
+        ({
+         "proc/self/cgroup": "0::/box\n",
+         "sys/fs/cgroup/box/memory.max": "300000000\n",
+         "sys/fs/cgroup/box/memory.current": "250000000\n",
+         "sys/fs/cgroup/box/memory.stat": "anon 1\ninactive_file 20000000\nactive_file 7\n",
+         }, 70_000_000),
+        ({
+         "proc/self/cgroup": "4:memory:/box\n",
+         "sys/fs/cgroup/memory/box/memory.limit_in_bytes": "3000000\n",
+         "sys/fs/cgroup/memory/box/memory.usage_in_bytes": "2500000\n",
+         "sys/fs/cgroup/memory/box/memory.stat": "inactive_file 5\ntotal_inactive_file 1000\n",
+         }, 501_000),
+    ],
+    ids=["nearly full", "with cached pages", "of version 1"],
+)  # fmt: skip
+def test_a_control_group_leaves_what_it_has_not_taken_but_for_what_can_be_given_back(
+    tmp_path: Path, files: dict[str, str], left: int
+):
+    assert memory_to_be_had(hang_up(tmp_path, files)) == left
 
 
 def test_a_control_group_without_a_limit_leaves_what_the_system_has(tmp_path: Path):

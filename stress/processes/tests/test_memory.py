@@ -1,11 +1,8 @@
-from pathlib import Path
-
-import psutil
 import pytest
 
 from stress.errors import UsageFault
 from stress.processes import memory as sizes
-from stress.processes.memory import chosen_memory, free_bytes, in_words
+from stress.processes.memory import chosen_memory, in_words
 
 
 @pytest.mark.parametrize(
@@ -29,25 +26,9 @@ def test_too_little_and_more_than_there_is_are_refused(text: str) -> None:
 
 
 def test_without_a_word_it_is_three_quarters_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "free_bytes", lambda: 4 << 30)
+    monkeypatch.setattr(sizes, "memory_to_be_had", lambda: 4 << 30)
 
     assert chosen_memory(None) == 3 << 30
-
-
-def test_a_control_group_leaves_less_than_the_machine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory.max").write_text("300000000\n")
-    (tmp_path / "memory.current").write_text("250000000\n")
-    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 20000000\n")
-    monkeypatch.setattr(sizes, "control_groups", lambda root: [str(tmp_path)])
-
-    assert free_bytes() == 70_000_000
-
-
-def test_a_control_group_without_a_limit_leaves_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "memory.max").write_text("max\n")
-    monkeypatch.setattr(sizes, "control_groups", lambda root: [str(tmp_path), "/nowhere"])
-
-    assert 0 < free_bytes() <= psutil.virtual_memory().total
 
 
 def test_amounts_are_said_in_binary_units() -> None:
