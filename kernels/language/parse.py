@@ -94,15 +94,12 @@ def breaks(body: Iterable[Statement]) -> bool:
 class Parser:
     """One function: from its source to checked statements."""
 
-    def __init__(self, its: Steps, again: Steps | None = None) -> None:
-        """`again`: what was parsed of the same source before, whose sites it has."""
-        self.its, self.function = its, its.source
-        function = self.function
-        self.known = {step.site.line: step.site for step in flat(again.body) if isinstance(step, Step)} if again else {}
-        self.names = function.__globals__  # type: ignore[attr-defined]
-        code = function.__code__  # type: ignore[attr-defined]
-        if code.co_freevars:
-            self.names = {**self.names, **inspect.getclosurevars(function).nonlocals}
+    def __init__(self, its: Steps) -> None:
+        self.its = its
+        self.function: Any = its.source
+        self.names = self.function.__globals__
+        if self.function.__code__.co_freevars:
+            self.names = {**self.names, **inspect.getclosurevars(self.function).nonlocals}
         self.locals: set[str] = set()
         self.loop_names: list[str] = []
         self.temporaries = 0
@@ -142,7 +139,7 @@ class Parser:
         return Parsed(tuple(body), tuple(self.sites), self.naming, told.returns, self.in_order)
 
     def at(self, node: ast.AST) -> str:
-        file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
+        file = short_path(self.function.__code__.co_filename)
         return f"{file}:{getattr(node, 'lineno', 0)}"
 
     def refuse(self, node: ast.AST, why: str) -> None:
@@ -314,11 +311,9 @@ class Parser:
             what += " " + (named.attr if isinstance(named, ast.Attribute) else ast.unparse(named))
         again = self.texts.get(what, 0) + 1
         self.texts[what] = again
-        if call.lineno in self.known:
-            return self.known[call.lineno]
         function = self.function.__name__
         name = f"{function}.{what.replace(' ', '_')}" + (f"_{again}" if again > 1 else "")
-        file = short_path(self.function.__code__.co_filename)  # type: ignore[attr-defined]
+        file = short_path(self.function.__code__.co_filename)
         if any((site.function, site.file, site.line) == (function, file, call.lineno) for site in self.sites):
             self.refuse(call, "one step a line")
         called = self.names[call.func.id]  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ What a step may call is marked: `@op` one shared access (a primitive of `atomics
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -162,7 +163,4 @@ def anew_with(function: Steps, callees: Mapping[str, Steps], name: str) -> Steps
     inner: Any = function.source
     made = FunctionType(inner.__code__, {**inner.__globals__, **callees}, inner.__name__, None, inner.__closure__)
     made.__module__, made.__doc__ = inner.__module__, inner.__doc__
-    said = {
-        field: getattr(function, field) for field in ("labelled", "in_place", "goal", "oracle", "span", "at", "says")
-    }
-    return Steps(name, made, lambda its: Parser(its, again=function).parse(), **said)
+    return replace(function, name=name, source=made)

@@ -26,7 +26,7 @@ class LanguageError(SyntaxError):
     """The source uses what the step language does not have; says file and line."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Site:
     """One yield of the source: where it stands and what it does."""
 
