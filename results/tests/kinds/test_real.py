@@ -15,6 +15,7 @@ from results.store import RAW, StoreError
 from results.tests.builders.kept import keep
 from results.tests.builders.real import a_race, a_real, both
 from results.tests.builders.run import HOST
+from results.tests.html_reading import Read
 from results.verdict import Ending
 
 INTERRUPTS = """           CPU0       CPU1
@@ -54,6 +55,7 @@ def test_the_picture_and_the_page_are_made_again_from_what_is_kept(tmp_path: Pat
 
     assert kind.draw(tmp_path, kind.read(tmp_path)) == ""
     assert {path.name for path in tmp_path.iterdir()} == {"real.json", RAW, "latency.png", "latency.svg", "report.html"}
+    assert Read((tmp_path / "report.html").read_text()).troubles == []
 
 
 def test_without_histograms_nothing_is_drawn_and_said_so(tmp_path: Path) -> None:
