@@ -9,14 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from kernels.tdx.outcomes import FORBIDDEN
 from results.kinds.exploration import document, together
 from results.verdict import Verdict
 from results.words import count
 from scenarios.models import MACHINE_KEYS, Ordering, Scenario
 from stress.errors import UsageFault
 from stress.explore.grid import memory_of_each
-from stress.explore.ordering import Sample, Whole, drawn_apart, get_ready, search
+from stress.explore.ordering import FORBIDDEN, Sample, Whole, drawn_apart, get_ready, search
 from stress.explore.resolve import resolve_exploration
 from stress.interrupts import Interrupts
 from stress.options import ExploreRequest

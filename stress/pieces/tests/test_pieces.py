@@ -131,8 +131,10 @@ def test_a_recipe_of_the_readme_ends_in_one_whole_result(
 def test_a_sweep_of_explore_ends_at_the_first_that_fails_and_says_how_to_go_on(here: Command, tmp_path: Path) -> None:
     asked = ("--ordering", "kick_then_track", "--set", 'expect="safe"', "--vcpus", "1", "--sweep", "zappers=1,2")
     failed = here("explore", *asked, "--fail-fast", "--out", "swept")
+    method = json.loads((tmp_path / "swept/pieces/job.json").read_text())["subject"]["method"]
     rest = here("explore", "--resume", "swept")
 
+    assert {"tracking_not_done", "unknown_status"} <= set(method["until"])
     # Two are searched at once, and either may be the first.
     left = r"1 of 2 pieces missing: (00001-kick_then_track.zappers-1|00002-kick_then_track.zappers-2); to run them: "
     assert re.search(left + "tdx-stress explore --resume swept$", failed.stderr.strip())
