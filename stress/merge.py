@@ -8,8 +8,9 @@ from stress.bench import pieces as bench
 from stress.errors import UsageFault
 from stress.explore import atlas, matrix, sweep
 from stress.options import MergeRequest
-from stress.pieces.record import FOLDER, JOB, Job, Pieces, read_pieces, unlike, utc
+from stress.pieces.record import FOLDER, JOB, Job, Pieces, read_pieces, unlike
 from stress.pieces.run import end_of_job
+from stress.provenance import utc
 from stress.run import amplify
 from stress.run import verb as run
 from stress.selftest import verb as selftest

@@ -6,6 +6,7 @@ import re
 import secrets
 import subprocess
 import sys
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -92,3 +93,8 @@ def machine_id() -> str:
 def command() -> list[str]:
     """What was typed, as words of UTF-8: a byte that is none stands escaped."""
     return [os.fsencode(word).decode(errors="backslashreplace") for word in ("tdx-stress", *sys.argv[1:])]
+
+
+def utc(before_s: float = 0.0) -> str:
+    """The time in UTC, or what it was so many seconds before."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - before_s))

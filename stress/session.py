@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from results.verdict import Exit
 from stress.errors import NOTHING_MEASURED, Interrupted, UsageFault
 from stress.interrupts import Interrupts
 from stress.options import BenchRequest, ExploreRequest, MergeRequest, RunRequest, SelftestRequest
-from stress.provenance import command, commit, machine_id, version
+from stress.provenance import command, commit, machine_id, utc, version
 from stress.screen import DRAWING, Screen, write
 
 STDOUT = "-"
@@ -178,7 +177,7 @@ def origin(host: Mapping[str, Any] | None = None) -> dict[str, Any]:
         "command": command(),
         "version": version(),
         "commit": commit(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "started": utc(),
         "host": {"id": machine_id(), **(host or host_facts())},
     }
 

@@ -2,7 +2,6 @@
 
 import platform
 import sys
-import time
 
 from kernels.language.cache import is_kept
 from kernels.race.lines import load
@@ -16,7 +15,7 @@ from stress.host.facts import examine
 from stress.interrupts import Interrupts
 from stress.options import DoctorRequest
 from stress.processes.placement import Cpus
-from stress.provenance import version
+from stress.provenance import utc, version
 from stress.screen import Screen
 from stress.session import hand_out, json_text
 
@@ -29,7 +28,7 @@ def doctor(request: DoctorRequest, cpus: Cpus, vcpus: int | None) -> int:
     """Examine the machine and say what was found; returns the exit code. Raises the errors of `stress.errors`."""
     if sys.platform != "linux" or platform.machine() not in MACHINES:
         raise CannotRunHere(f"expected Linux on x86-64 or aarch64, found {platform.system()} on {platform.machine()}")
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    started = utc()
     if not is_kept(("straight",)):
         Screen(sys.stderr, color=not request.no_color).line("compiling the kernels, once: about 5 s")
         load(SHOOTDOWN)  # before interrupts are only counted: who waits for the compiler can end it at once

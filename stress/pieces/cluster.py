@@ -27,8 +27,8 @@ from results.words import installed_by, plural
 from stress.errors import CannotRunHere, HarnessFault, UsageFault
 from stress.host.quick import fork_facts
 from stress.interrupts import Interrupts
-from stress.pieces.record import Job, Plain, facts, ran, utc
-from stress.provenance import commit, machine_id, version
+from stress.pieces.record import Job, Plain, facts, ran
+from stress.provenance import commit, machine_id, utc, version
 
 INSTALL = f"--cluster needs Dask distributed: {installed_by('cluster')}"
 LOOK_S, CALL_S, ANSWER_S, START_S, HUNG_S, FETCH_S, MOST_WORKERS = 0.2, 5, 15, 120, 30, 10, 256

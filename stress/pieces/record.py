@@ -31,7 +31,7 @@ from results.machine.host import host_facts
 from results.store import MOST_JSON, StoreError, json_bytes, json_value, stored_bytes, trouble_by, write_file
 from results.verdict import Ending, Verdict
 from stress.interrupts import Interrupts
-from stress.provenance import command, commit, machine_id, version
+from stress.provenance import command, commit, machine_id, utc, version
 from stress.screen import Screen
 from stress.session import origin
 
@@ -137,11 +137,6 @@ def arrays_of(text: str) -> dict[str, NDArray[Any]]:
     """The way back."""
     with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as raw:
         return {key: raw[key] for key in raw.files}
-
-
-def utc(before_s: float = 0.0) -> str:
-    """The time in UTC, or what it was so many seconds before."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - before_s))
 
 
 def ran(run: Run, described: Plain, interrupts: Interrupts, progress: Screen | None) -> Plain:

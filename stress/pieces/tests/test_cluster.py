@@ -23,7 +23,7 @@ from stress.interrupts import Interrupts
 from stress.pieces import cluster
 from stress.pieces.record import Job
 from stress.pieces.tests.test_cluster import killing
-from stress.pieces.record import utc
+from stress.provenance import utc
 
 class Here(cluster.Here):
     def __init__(self, *asked):
