@@ -8,17 +8,21 @@ and n; for a plotter that takes one distribution a file, cut it at the lines tha
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from hdrh.histogram import HdrHistogram
-from hdrh.log import HistogramLogWriter
 from numpy.typing import NDArray
 
 from results.numbers.statistics import HIGHEST_NS, MIDS_NS, Counts
 from results.verdict import MET
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of its structures, on Python 3.14
+    from hdrh.histogram import HdrHistogram
+    from hdrh.log import HistogramLogWriter
 
 Arrays = Mapping[str, NDArray[Any]]
 DIGITS, TICKS = 2, 5
