@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = (
-    "hdrh.log", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.style",
+    "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.style",
     "multiprocess", "numba", "numpy.typing", "psutil", "pydantic", "rich.live", "rich.table", "scipy.special",
     "scipy.stats", "tomllib", "typer",
 )  # fmt: skip
