@@ -162,8 +162,9 @@ def clock_step_ns(latencies: Iterable[float | None]) -> float:
     if len(near) < FEW:
         return 1.0
     lows = near - _widths(near) + 1
-    fits = (step for step in STEPS_NS if (np.ceil((lows - 0.5) / step) * step < near + 1.5).all())
-    return float(next(fits, 1.0))
+    steps = STEPS_NS[:, None]
+    fits = (np.ceil((lows - 0.5) / steps) * steps < near + 1.5).all(axis=1)
+    return float(STEPS_NS[fits.argmax()]) if fits.any() else 1.0
 
 
 def off_ns(latencies: Any, step_ns: float) -> Values:
