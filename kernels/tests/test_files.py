@@ -39,21 +39,20 @@ def test_a_pipe_with_a_writer_is_read_to_its_end():
     os.close(read)
 
 
-@pytest.mark.parametrize("name", ["missing", "file/below", "nul\0byte"])
-def test_what_is_not_there_is_said_to_be_no_such_file(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        *((name, "expected a witness, found no such file") for name in ("missing", "file/below", "nul\0byte")),
+        ("", "expected a witness, found a directory"),
+        ("loop", "loop: cannot be read: too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_file_is_said_in_one_line(tmp_path, name, said):
     (tmp_path / "file").write_text("")
-
-    with pytest.raises(Unreadable, match=r"expected a witness, found no such file$"):
-        contents(tmp_path / name, 5, "a witness")
-
-
-def test_a_directory_and_a_link_to_itself_are_one_line(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
 
-    with pytest.raises(Unreadable, match=r"expected a witness, found a directory$"):
-        contents(tmp_path, 5, "a witness")
-    with pytest.raises(Unreadable, match=r"loop: cannot be read: too many levels of symbolic links$"):
-        contents(tmp_path / "loop", 5, "a witness")
+    with pytest.raises(Unreadable, match=f"{said}$"):
+        contents(tmp_path / name, 5, "a witness")
 
 
 def test_a_file_is_written_whole_in_the_place_of_another(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,40 +32,40 @@ def test_what_was_kept_is_read_back_and_known_by_its_kind():
     assert (read("graph_12"), is_kept(["graph"]), is_kept(["graph", "walk"])) == (b"code", True, False)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [lambda code: code[:-1], lambda code: b"", lambda code: code[:40] + b"X" + code[41:], lambda code: b"X" + code[1:]],
-)
-def test_what_is_damaged_is_thrown_away(chosen, damage):
+def other_in_its_place(file: Path) -> None:
+    keep("walk_12", b"some compiled code")
+    os.replace(file.with_name("walk_12.code"), file)
+
+
+def linked(file: Path) -> None:
+    file.symlink_to(file.rename(file.parents[2] / "elsewhere"))
+
+
+def changed(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    return lambda file: file.write_bytes(change(file.read_bytes()))
+
+
+# By what it is: how a file becomes so, and whether it is thrown away.
+UNREAD: dict[str, tuple[Callable[[Path], object], bool]] = {
+    "cut": (changed(lambda code: code[:-1]), True),
+    "emptied": (changed(lambda code: b""), True),
+    "with another byte": (changed(lambda code: code[:40] + b"X" + code[41:]), True),
+    "with another digest": (changed(lambda code: b"X" + code[1:]), True),
+    "another in its place": (other_in_its_place, True),
+    "that others can write": (lambda file: file.chmod(0o622), False),
+    "that a group can write": (lambda file: file.chmod(0o620), False),
+    "a link": (linked, False),
+}
+
+
+@pytest.mark.parametrize(("becomes_so", "thrown_away"), UNREAD.values(), ids=UNREAD)
+def test_is_not_read_a_file(chosen, becomes_so, thrown_away):
     keep("graph_12", b"some compiled code")
     file = kept_in(chosen) / "graph_12.code"
-    file.write_bytes(damage(file.read_bytes()))
+    becomes_so(file)
 
     assert read("graph_12") is None
-    assert not file.exists()
-
-
-def test_a_file_in_the_place_of_another_is_thrown_away(chosen):
-    keep("graph_12", b"code")
-    os.replace(kept_in(chosen) / "graph_12.code", kept_in(chosen) / "walk_12.code")
-
-    assert read("walk_12") is None
-
-
-@pytest.mark.parametrize("mode", [0o622, 0o620])
-def test_a_file_that_others_can_write_is_not_read(chosen, mode):
-    keep("graph_12", b"code")
-    (kept_in(chosen) / "graph_12.code").chmod(mode)
-
-    assert read("graph_12") is None
-
-
-def test_a_link_is_not_read(chosen, tmp_path):
-    keep("graph_12", b"code")
-    os.replace(kept_in(chosen) / "graph_12.code", tmp_path / "elsewhere")
-    (kept_in(chosen) / "graph_12.code").symlink_to(tmp_path / "elsewhere")
-
-    assert read("graph_12") is None
+    assert file.exists() is not thrown_away
 
 
 @pytest.mark.parametrize("below", ["", "the version's"])

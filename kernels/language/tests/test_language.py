@@ -159,28 +159,32 @@ def test_the_language_does_not_have(construct):
         compiled(source, "f", plain=plain, Colour=IntFlag("Colour", {"RED": 2}))
 
 
-@pytest.mark.parametrize("body", ["return 3", '"""Nothing."""'])
-def test_a_function_of_steps_takes_one(body):
-    with pytest.raises(LanguageError, match=">:2: f takes no step"):
-        compiled(f"{HEAD}    {body}\n", "f")
+PARAMETERS = "the first parameters of f must be td, lay, rules, me, without defaults"
+WHOLE = {
+    "a value alone": (f"{HEAD}    return 3\n", ">:2: f takes no step"),
+    "a docstring alone": (f'{HEAD}    """Nothing."""\n', ">:2: f takes no step"),
+    **{
+        f"({given})": (f"@steps\ndef f({given}):\n    yield load_acquire(td, 0)\n", PARAMETERS)
+        for given in (
+            "", "td, lay, me, rules", "td, lay, rules", "td, lay, rules, me, gpa=0", "td, lay, rules, me, *more",
+            "td, lay, rules, me, *, gpa", "td, lay, rules, me, /",
+        )
+    },
+    "a return in the midst of what is taken in place": (
+        "@steps(in_place=True)\ndef f(td, lay, rules, me):\n"
+        "    if lay.a:\n        return 1\n    yield load_acquire(td, lay.a)\n    return 0\n",
+        ">:2: f is taken in place: it returns at its end and nowhere else",
+    ),
+    "what stands below": (
+        HEAD + "    yield from later(td, lay, rules, me)\n\n\n" + OTHER.replace("other", "later"),
+        "later is not known here: what a step calls stands above it",
+    ),
+}  # fmt: skip
 
 
-PARAMETERS = {
-    "no environment": "",
-    "another order": "td, lay, me, rules",
-    "one is missing": "td, lay, rules",
-    "a default": "td, lay, rules, me, gpa=0",
-    "any number": "td, lay, rules, me, *more",
-    "by keyword": "td, lay, rules, me, *, gpa",
-    "by place only": "td, lay, rules, me, /",
-}
-
-
-@pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
-def test_the_first_parameters_are_the_environment(parameters):
-    source = f"@steps\ndef f({parameters}):\n    yield load_acquire(td, 0)\n"
-
-    with pytest.raises(LanguageError, match="the first parameters of f must be td, lay, rules, me, without defaults"):
+@pytest.mark.parametrize(("source", "why"), WHOLE.values(), ids=WHOLE)
+def test_no_function_of_steps_has(source, why):
+    with pytest.raises(LanguageError, match=re.escape(why)):
         compiled(source, "f")
 
 
@@ -195,23 +199,6 @@ def test_an_error_names_the_file_and_the_line_as_an_editor_opens_them():
         steps(wrong)
 
     assert str(error.value) == f"kernels/language/tests/test_language.py:{line}: an expression has no List: [1]"
-
-
-def test_what_is_taken_in_place_returns_at_its_end_alone():
-    source = (
-        "@steps(in_place=True)\ndef f(td, lay, rules, me):\n"
-        "    if lay.a:\n        return 1\n    yield load_acquire(td, lay.a)\n    return 0\n"
-    )
-
-    with pytest.raises(LanguageError, match=">:2: f is taken in place: it returns at its end and nowhere else"):
-        compiled(source, "f")
-
-
-def test_what_stands_below_is_not_known_yet():
-    source = HEAD + "    yield from later(td, lay, rules, me)\n\n\n" + OTHER.replace("other", "later")
-
-    with pytest.raises(LanguageError, match="later is not known here: what a step calls stands above it"):
-        compiled(source, "f")
 
 
 def test_an_op_of_two_shared_accesses_is_refused():

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,38 +77,35 @@ def site(name: str) -> int:
     return next(one.number for one in sites() if one.name == name)
 
 
-class Story:
-    """Entries written out, one tick after the other, and told."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def step(self, actor: str, name: str, word: int, value: int, operand: int = 0, repeats: int = 0) -> None:
-        self.entries.append(Entry(actor, len(self.entries), site(name), word, value, operand, repeats))
-
-    def mark(self, actor: str, mark: Mark, word: int = 0, value: int = 0, repeats: int = 0) -> None:
-        self.entries.append(Entry(actor, len(self.entries), mark, word, value, 0, repeats))
-
-    def told(self) -> Recollection:
-        return recollect(SHOOTDOWN, self.entries, LAY, FAILING)
+def step(actor: str, name: str, word: int, value: int, operand: int = 0, repeats: int = 0) -> Entry:
+    return Entry(actor, 0, site(name), word, value, operand, repeats)
 
 
-def fill(gpa: int, generation: int = 1) -> tuple[int, int]:
-    """The TLB word of vCPU 0 and its content."""
-    return LAY.tlb + gpa, translation(gpa, generation << 8)
+def mark(actor: str, mark: Mark, word: int = 0, value: int = 0, repeats: int = 0) -> Entry:
+    return Entry(actor, 0, mark, word, value, 0, repeats)
 
 
-@pytest.fixture
-def made() -> Story:
-    return Story()
+def fill(gpa: int) -> Entry:
+    """vCPU 0 fills its TLB with a page of generation 1."""
+    return mark("vcpu 0", Mark.OWN, LAY.tlb + gpa, translation(gpa, 1 << 8))
 
 
-def test_a_status_ends_the_step_before_it(made):
-    made.step("zapper 0", "mem_page_remove.unlock_shared_tree_lock", LAY.tree_lock, 0)
-    made.mark("zapper 0", Mark.STATUS, Leaf.TDH_MEM_PAGE_REMOVE, TLB_TRACKING_NOT_DONE | RCX)
-    made.mark("zapper 0", Mark.OUTCOME, Outcome.tracking_not_done, 3)
+def told_of(*made: Entry) -> Recollection:
+    """What these entries tell, one tick after the other."""
+    timed = [replace(entry, ticks=ticks) for ticks, entry in enumerate(made)]
+    return recollect(SHOOTDOWN, timed, LAY, FAILING)
 
-    found = made.told()
+
+ENTERED = step("vcpu 0", "vp_enter.unlock_shared_epoch_lock", LAY.epoch_lock, 0)
+REFUSED = mark("zapper 0", Mark.STATUS, Leaf.TDH_MEM_PAGE_REMOVE, TLB_TRACKING_NOT_DONE | RCX)
+
+
+def test_a_status_ends_the_step_before_it():
+    found = told_of(
+        step("zapper 0", "mem_page_remove.unlock_shared_tree_lock", LAY.tree_lock, 0),
+        REFUSED,
+        mark("zapper 0", Mark.OUTCOME, Outcome.tracking_not_done, 3),
+    )
 
     assert [(e.leaf, e.status, e.outcomes) for e in found.events] == [
         ("TDH.MEM.PAGE.REMOVE", "TLB_TRACKING_NOT_DONE|RCX", ("tracking_not_done",))
@@ -115,96 +113,84 @@ def test_a_status_ends_the_step_before_it(made):
     assert (found.failed, found.page) == (0, 3)
 
 
-def test_an_outcome_for_which_rings_do_not_freeze_is_no_failure(made):
-    made.step("vcpu 0", "vp_enter.try_lock_shared_epoch_lock", LAY.epoch_lock, 0)
-    made.mark("vcpu 0", Mark.OUTCOME, Outcome.operand_busy, -1)
+def test_an_outcome_for_which_rings_do_not_freeze_is_no_failure():
+    found = told_of(ENTERED, mark("vcpu 0", Mark.OUTCOME, Outcome.operand_busy, -1))
 
-    assert (made.told().failed, made.told().page) == (None, None)
+    assert (found.failed, found.page) == (None, None)
 
 
-def test_a_stale_read_is_an_event_of_its_own(made):
-    made.step("vcpu 0", "vp_enter.unlock_shared_epoch_lock", LAY.epoch_lock, 0)
-    made.mark("vcpu 0", Mark.OUTCOME, Outcome.use_after_remove, 2, repeats=4)
+def test_a_stale_read_is_an_event_of_its_own():
+    event = told_of(ENTERED, mark("vcpu 0", Mark.OUTCOME, Outcome.use_after_remove, 2, repeats=4)).events[1]
 
-    event = made.told().events[1]
     assert (event.function, event.calls, event.says) == ("access", ("vcpu", "guest", "access"), "reads page 2, 5 times")
     assert event.outcomes == ("use_after_remove",)
 
 
-def test_a_stale_read_right_behind_an_entry_is_not_the_entry_s(made):
-    made.step("vcpu 0", "vp_enter.unlock_shared_epoch_lock", LAY.epoch_lock, 0)
-    made.mark("vcpu 0", Mark.STATUS, Leaf.TDH_VP_ENTER, SUCCESS)
-    made.mark("vcpu 0", Mark.OUTCOME, Outcome.use_after_remove, 2)
+def test_a_stale_read_right_behind_an_entry_is_not_the_entry_s():
+    status = mark("vcpu 0", Mark.STATUS, Leaf.TDH_VP_ENTER, SUCCESS)
+    found = told_of(ENTERED, status, mark("vcpu 0", Mark.OUTCOME, Outcome.use_after_remove, 2))
 
-    assert [(e.status, e.outcomes) for e in made.told().events] == [("SUCCESS", ()), ("", ("use_after_remove",))]
+    assert [(e.status, e.outcomes) for e in found.events] == [("SUCCESS", ()), ("", ("use_after_remove",))]
 
 
-def test_what_a_word_held_is_not_told_from_a_time_that_some_ring_has_lost(made):
+def test_what_a_word_held_is_not_told_from_a_time_that_some_ring_has_lost():
     """Between the zapper's two stores the vCPU may have written the word: its ring begins later."""
-    made.step("zapper 0", "seamcall_step.store_release_owner", LAY.owner, 256, 256)
-    made.step("vcpu 0", "acknowledge.load_acquire_ipi", LAY.ipi, 0)
-    made.step("zapper 0", "seamcall_step.store_release_owner", LAY.owner, 769, 769)
-    made.step("zapper 0", "seamcall_step.store_release_owner_2", LAY.owner, 1026, 1026)
+    found = told_of(
+        step("zapper 0", "seamcall_step.store_release_owner", LAY.owner, 256, 256),
+        step("vcpu 0", "acknowledge.load_acquire_ipi", LAY.ipi, 0),
+        step("zapper 0", "seamcall_step.store_release_owner", LAY.owner, 769, 769),
+        step("zapper 0", "seamcall_step.store_release_owner_2", LAY.owner, 1026, 1026),
+    )
 
-    accesses = [event.access for event in made.told().events if event.actor == "zapper 0"]
+    accesses = [event.access for event in found.events if event.actor == "zapper 0"]
     assert [(access.old, access.new) for access in accesses if access] == [(256, 256), (769, 769), (769, 1026)]
 
 
-def test_an_outcome_whose_step_the_ring_has_lost_is_still_told(made):
-    made.mark("zapper 0", Mark.STATUS, Leaf.TDH_MEM_PAGE_REMOVE, TLB_TRACKING_NOT_DONE | RCX)
-    made.mark("zapper 0", Mark.OUTCOME, Outcome.tracking_not_done, 1)
-
-    assert made.told().events == ()
+def test_an_outcome_whose_step_the_ring_has_lost_is_still_told():
+    assert told_of(REFUSED, mark("zapper 0", Mark.OUTCOME, Outcome.tracking_not_done, 1)).events == ()
 
 
-def test_fills_of_pages_that_did_not_fail_are_counted_in_one_event(made):
-    made.step("vcpu 0", "vp_enter.unlock_shared_epoch_lock", LAY.epoch_lock, 0)
-    for gpa in (0, 1, 3):
-        made.mark("vcpu 0", Mark.OWN, *fill(gpa))
-
-    assert [event.says for event in made.told().events] == ["", "fills its TLB with 3 pages"]
-
-
-def test_a_fill_of_the_page_that_failed_stands_out(made):
-    for gpa in (0, 2, 1):
-        made.mark("vcpu 0", Mark.OWN, *fill(gpa))
-    made.mark("vcpu 0", Mark.OUTCOME, Outcome.use_after_remove, 2)
-
-    says = [event.says for event in made.told().events]
-    assert says == ["fills its TLB with a page", "fills page 2 at hpa 1", "fills its TLB with a page", "reads page 2"]
-
-
-def test_the_reason_for_an_exit_is_told_at_the_exit(made):
-    made.step("vcpu 0", "td_exit.fetch_add_seq_cst_epoch_tracking", LAY.epoch_tracking, ONE_EPOCH + 1, -1)
-    made.step("vcpu 0", "vcpu.store_release_mode", LAY.mode, Mode.OUTSIDE_GUEST_MODE, Mode.OUTSIDE_GUEST_MODE)
-    made.mark("vcpu 0", Mark.LEFT, 0, EPT_VIOLATION)
-
-    assert [event.says for event in made.told().events] == ["left for an EPT violation", ""]
+# By what is told: the entries, and what each of its events says.
+SAYS = {
+    "fills of pages that did not fail, in one event": (
+        [ENTERED, fill(0), fill(1), fill(3)], ["", "fills its TLB with 3 pages"],
+    ),
+    "a fill of the page that failed, by itself": (
+        [fill(0), fill(2), fill(1), mark("vcpu 0", Mark.OUTCOME, Outcome.use_after_remove, 2)],
+        ["fills its TLB with a page", "fills page 2 at hpa 1", "fills its TLB with a page", "reads page 2"],
+    ),
+    "the reason for an exit, at the exit": (
+        [
+            step("vcpu 0", "td_exit.fetch_add_seq_cst_epoch_tracking", LAY.epoch_tracking, ONE_EPOCH + 1, -1),
+            step("vcpu 0", "vcpu.store_release_mode", LAY.mode, Mode.OUTSIDE_GUEST_MODE, Mode.OUTSIDE_GUEST_MODE),
+            mark("vcpu 0", Mark.LEFT, 0, EPT_VIOLATION),
+        ],
+        ["left for an EPT violation", ""],
+    ),
+    "how often a waiting loop turned": (
+        [step("zapper 0", "kick.load_acquire_ipi", LAY.ipi, 1, repeats=1233)], ["1,234 times"],
+    ),
+}  # fmt: skip
 
 
-def test_the_epoch_that_a_vcpu_adopts_is_its_own_word_of_the_step_before(made):
-    made.step("vcpu 0", "vp_enter.unlock_shared_epoch_lock", LAY.epoch_lock, 0)
-    made.mark("vcpu 0", Mark.FLUSHED)
-    made.mark("vcpu 0", Mark.OWN, LAY.vcpu_epoch, 7)
-
-    (event,) = made.told().events
-    assert (event.says, [one.word for one in event.own]) == (
-        "drops every translation of its TLB",
-        ["vcpu_epoch[vcpu 0]"],
-    )
+@pytest.mark.parametrize(("made", "says"), SAYS.values(), ids=SAYS)
+def test_is_told(made, says):
+    assert [event.says for event in told_of(*made).events] == says
 
 
-def test_a_waiting_loop_says_how_often_it_turned(made):
-    made.step("zapper 0", "kick.load_acquire_ipi", LAY.ipi, 1, repeats=1233)
+def test_the_epoch_that_a_vcpu_adopts_is_its_own_word_of_the_step_before():
+    (event,) = told_of(ENTERED, mark("vcpu 0", Mark.FLUSHED), mark("vcpu 0", Mark.OWN, LAY.vcpu_epoch, 7)).events
 
-    assert made.told().events[0].says == "1,234 times"
+    assert event.says == "drops every translation of its TLB"
+    assert [one.word for one in event.own] == ["vcpu_epoch[vcpu 0]"]
 
 
-def test_a_step_is_told_with_what_another_actor_left_in_its_word(made):
-    made.step("vcpu 0", "vcpu.store_seq_cst_mode", LAY.mode, Mode.IN_GUEST_MODE, Mode.IN_GUEST_MODE)
-    made.step("zapper 0", "kick.exiting_guest_mode_mode", LAY.mode, Mode.IN_GUEST_MODE)
+def test_a_step_is_told_with_what_another_actor_left_in_its_word():
+    access = told_of(
+        step("vcpu 0", "vcpu.store_seq_cst_mode", LAY.mode, Mode.IN_GUEST_MODE, Mode.IN_GUEST_MODE),
+        step("zapper 0", "kick.exiting_guest_mode_mode", LAY.mode, Mode.IN_GUEST_MODE),
+    ).events[1].access  # fmt: skip
 
-    access = made.told().events[1].access
     assert access is not None
     assert (access.before, access.after) == ("IN_GUEST_MODE", "EXITING_GUEST_MODE")
     assert access.word == name_of(LAY, LAY.mode)
