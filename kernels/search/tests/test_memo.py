@@ -80,15 +80,12 @@ def answer() -> int:
     return int(native.compiled("native", ("answer",), {}, "def answer(): return 42").answer())
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda code: code[:-100], lambda code: bytes([code[0] ^ 1]) + code[1:], lambda _: b""]
-)
-def test_object_code_is_kept_and_what_is_damaged_is_made_anew(monkeypatch, tmp_path, damage):
+def test_object_code_is_kept_and_what_is_damaged_is_made_anew(monkeypatch, tmp_path):
     monkeypatch.setenv("TDX_STRESS_CACHE", str(tmp_path / "cache"))
     assert answer() == 42
     (file,) = tmp_path.glob("cache/*/native_*.code")
     whole = file.read_bytes()
     assert answer() == 42
-    file.write_bytes(damage(whole))
+    file.write_bytes(whole[:-100])
     assert answer() == 42
     assert file.read_bytes() == whole
