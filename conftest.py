@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+pytest.register_assert_rewrite("kernels.tests")  # helpers that assert
+
 ROOT = Path(__file__).resolve().parent
 GRACE_S, MOST_S = 2.0, 240.0
 PR_SET_CHILD_SUBREAPER = 36

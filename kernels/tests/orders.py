@@ -4,22 +4,25 @@ from kernels.tdx.rules import Busy, Fault, FaultRetry, Flow, Gate, HkidFree, Mod
 
 ZAPS, FAULTS = ("block", "track", "remove"), ("aug", "sept_add")
 
-BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, FLUSH, REQUEST, SEND, WAIT, UNBLOCK, PROTECT, WBINVD, *LOCKS = Step
-
 
 def busy(policy: int, *seamcalls: str) -> dict[str, int]:
     """This policy for BUSY, for these SEAMCALLs, or for a zapper's where none is named; however mmu_lock is held."""
     return {f"{name}_busy_{mode}": int(policy) for name in seamcalls or ZAPS for mode in ("write", "read")}
 
 
-def order(*steps: Step, **fields: int) -> Rules:
+def packed(steps: str) -> int:
+    """Steps by their names in TOML, one behind the other."""
+    return pack_steps([Step[name.upper()] for name in steps.split()])
+
+
+def order(steps: str, **fields: int) -> Rules:
     """Rules for one shootdown of these steps: a kick without request that waits, a zapper that tries again where it is
     BUSY, a fault that hands it up, but for `fields`.
     """
     base = Rules(*([0] * len(Rules._fields)))
     usual = {
-        "shootdown": pack_steps(list(steps)),
-        "mmu_lock_steps": int(Step.LOCK_MMU_LOCK in steps),
+        "shootdown": packed(steps),
+        "mmu_lock_steps": int("lock_mmu_lock" in steps.split()),
         "wait": 1,
         "batch": 1,
         **busy(Busy.SPIN),
@@ -43,23 +46,23 @@ PAIR, SHARED = {"flow": int(Flow.BATCH), "batch": 2}, {"flow": int(Flow.SHARED_E
 PLAIN_EPT = {"module": int(Module.NONE)}
 GOES_ON = {"on_error": int(OnError.LEAK_PAGE)}
 
-SPEC = order(BLOCK, TRACK, KICK, REMOVE, serialized=1)
-V18 = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, **GATED)
+SPEC = order("block track kick remove", serialized=1)
+V18 = order("block gate_raise kick track gate_lower remove", **GATED)
 V6_16 = order(
-    BLOCK, TRACK, KICK, REMOVE,
+    "block track kick remove",
     serialized=1, entry_wait_for_sept_zap=1,
     **busy(Busy.RETRY_WITHOUT_VCPUS),
     hkid_free=int(HkidFree.LAST), fault_retry=int(FaultRetry.LOCAL),
 )  # fmt: skip
-FLAG_GATE = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, serialized=1, **FLAGGED)
-KICK_THEN_TRACK = order(BLOCK, KICK, TRACK, REMOVE, serialized=1, **REQUESTS)
-NO_KICK = order(BLOCK, TRACK, REMOVE, serialized=1)
-UNSERIALIZED = order(BLOCK, TRACK, KICK, REMOVE)
-TRACK_THEN_BLOCK = order(TRACK, KICK, BLOCK, REMOVE, serialized=1)
-NO_BLOCK = order(TRACK, KICK, REMOVE, serialized=1)
-NO_WAIT = order(BLOCK, TRACK, KICK, REMOVE, serialized=1, wait=0)
-FLAG_UNSERIALIZED = order(BLOCK, RAISE, KICK, TRACK, LOWER, REMOVE, **FLAGGED)
-LOWERED_EARLY = order(BLOCK, RAISE, KICK, LOWER, TRACK, REMOVE, **GATED)
+FLAG_GATE = order("block gate_raise kick track gate_lower remove", serialized=1, **FLAGGED)
+KICK_THEN_TRACK = order("block kick track remove", serialized=1, **REQUESTS)
+NO_KICK = order("block track remove", serialized=1)
+UNSERIALIZED = order("block track kick remove")
+TRACK_THEN_BLOCK = order("track kick block remove", serialized=1)
+NO_BLOCK = order("track kick remove", serialized=1)
+NO_WAIT = order("block track kick remove", serialized=1, wait=0)
+FLAG_UNSERIALIZED = order("block gate_raise kick track gate_lower remove", **FLAGGED)
+LOWERED_EARLY = order("block gate_raise kick gate_lower track remove", **GATED)
 FREE_DESPITE_ERROR = KICK_THEN_TRACK._replace(on_error=int(OnError.FREE_PAGE))
 NO_FLUSH = SPEC._replace(faults=int(Fault.NO_FLUSH_AT_ENTRY))
 

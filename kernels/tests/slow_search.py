@@ -1,7 +1,12 @@
 """The explorer held against the slow search: all that both say of one machine."""
 
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
 from kernels.language.machine import DONE
 from kernels.search.explore import Exploration, explore
+from kernels.search.schedule import Move
 from kernels.tdx.protocol import Size, explored, of_flow
 from kernels.tdx.rules import Fault, Flow, Rules
 from kernels.tests.fingerprints import compare_states
@@ -25,6 +30,53 @@ def shut_out(machine: StepMachine, space: Space, name: str) -> set[State]:
     """The states from which no way leads a vCPU into the guest."""
     goal = {state for state in space.depth if is_in_guest(machine, state, name)}
     return space.depth.keys() - leading_to(goal, space.edges)
+
+
+Edges = list[tuple[State, Move, State]]
+
+
+def component_of(edges: Edges) -> dict[State, int]:
+    """By state, the number of its strongly connected component."""
+    numbers: dict[State, int] = {}
+    for state, _, after in edges:
+        numbers.setdefault(state, len(numbers))
+        numbers.setdefault(after, len(numbers))
+    source, target = zip(*((numbers[state], numbers[after]) for state, _, after in edges), strict=True)
+    graph = csr_array((np.ones(len(edges)), (source, target)), shape=(len(numbers), len(numbers)))
+    _, components = connected_components(graph, directed=True, connection="strong")
+    return dict(zip(numbers, components.tolist(), strict=True))
+
+
+def kept(machine: StepMachine, edges: Edges, kind: str) -> dict[str, set[str]]:
+    """By actor of a kind, the steps of its own on cycles of these edges though everybody takes steps who has not
+    returned. Nobody is kept where the VM is dead.
+    """
+    component = component_of(edges)
+    cycles: dict[int, tuple[State, dict[str, set[str]]]] = {}
+    for state, move, after in edges:
+        if component[state] == component[after]:
+            actor, compiled = machine.actors[move.actor]
+            site = compiled.machine.sites[state[actor.pc]]
+            cycles.setdefault(component[state], (state, {}))[1].setdefault(move.actor, set()).add(str(site))
+    found: dict[str, set[str]] = {}
+    for state, taken in cycles.values():
+        live = {name for name, (actor, _) in machine.actors.items() if state[actor.pc] != DONE}
+        if taken.keys() == live and not (kind == "zapper" and machine.over(state)):
+            for name in live:
+                if name.startswith(kind):
+                    found.setdefault(name, set()).update(taken[name])
+    return found
+
+
+def starving(machine: StepMachine, space: Space) -> dict[str, set[str]]:
+    """By actor who can be kept for ever, the steps at which; a vCPU on cycles outside of its guest."""
+    found = kept(machine, space.edges, "zapper")
+    for name in machine.actors:
+        if name.startswith("vcpu"):
+            inside = {state for state in space.depth if is_in_guest(machine, state, name)}
+            outside = [edge for edge in space.edges if edge[0] not in inside and edge[2] not in inside]
+            found |= kept(machine, outside, name)
+    return found
 
 
 def hopeless(machine: StepMachine, space: Space) -> set[State]:
@@ -52,8 +104,16 @@ def found_alike(rules: Rules, size: Size) -> Exploration:
     assert lengths(fast) == slow.outcomes
     assert fast.deadlocks == len(slow.deadlocks)
     assert fast.broken.keys() <= ({"refcounts_add_up"} if rules.faults & Fault.EXIT_LOWERS_CURRENT_EPOCH else set())
+    known = starving(machine, slow)
+    for live in (fast.liveness, explore(*of_flow(rules), size, symmetry=False, threads=1).liveness):
+        assert live is not None
+        assert live.starving.keys() == known.keys()
+        assert all(step in known[name] for name, step in live.starving.items())
     assert fast.liveness is not None
     assert fast.liveness.livelocks == len(hopeless(machine, slow))
+    if fast.liveness.refused is not None:
+        refused = {name: len(shut_out(machine, slow, name)) for name in machine.actors if name.startswith("vcpu")}
+        assert fast.liveness.refused == {name: states for name, states in refused.items() if states}
     compare_states(machine, slow, explored(rules), size)
     return fast
 

@@ -38,7 +38,7 @@ def orderings(
     exact = [Busy.BUG, Busy.SPIN, Busy.SPIN_EXACT, *handed_up, Busy.SKIP, tries(2)]
     policy = st.sampled_from([*exact, *[Busy.RETRY_WITHOUT_VCPUS] * 3 * wait_for_sept_zap])
     return order(
-        *shootdown,
+        " ".join(step.name.lower() for step in shootdown),
         request=request,
         wait=draw(st.integers(0, 1)) if kicks else 0,
         gate=int(draw(st.sampled_from([Gate.COUNTER, Gate.FLAG]))) if gated else int(Gate.NONE),

@@ -1,5 +1,9 @@
 """What tests of the explorer share: a whole search, a witness taken again, and how many of its moves are accesses."""
 
+from collections.abc import Callable, Mapping
+
+import pytest
+
 from kernels.layout import OUTCOME_COUNTS
 from kernels.search.explore import Exploration, explore
 from kernels.search.schedule import Move, Schedule
@@ -21,9 +25,21 @@ def whole(rules: Rules, size: Size = ONE, /, **fields: int) -> Exploration:
 
 def errors(rules: Rules, size: Size = ONE, /, *, liveness: int = 0, **fields: int) -> tuple[set[str], int]:
     """What does harm of all that a search to its end shows, the invariants that break, and how many states it has."""
-    found = explore(*of_flow(rules._replace(**fields)), size, liveness=bool(liveness))
+    found = explore(*of_flow(rules._replace(**fields)), size, threads=1, liveness=bool(liveness))
     assert found.complete
     return {*found.outcomes, *found.broken} - HARMLESS, found.states
+
+
+def shows(rows: Mapping[str, tuple[Rules, Size, str, int]], *, liveness: int = 0) -> Callable[..., None]:
+    """A test of each row: this machine shows this harm and no other, in so many states. With `liveness` its whole graph
+    is looked at, too: whether somebody may wait for ever, which is "no_progress".
+    """
+
+    @pytest.mark.parametrize(("rules", "size", "harm", "states"), rows.values(), ids=rows)
+    def test(rules: Rules, size: Size, harm: str, states: int) -> None:
+        assert errors(rules, size, liveness=liveness) == ({*harm.split()}, states)
+
+    return test
 
 
 def machine(rules: Rules, size: Size) -> Schedule:

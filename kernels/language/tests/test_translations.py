@@ -32,7 +32,7 @@ from kernels.tdx.protocol import SHOOTDOWN, protocol_of
 from kernels.tdx.rules import STEP_BITS, Busy, Flow, Rules
 from kernels.tdx.statuses import Leaf
 from kernels.tdx.words import plan, vcpu_actor, zapper_actor
-from kernels.tests.orders import BLOCK, REMOVE, SAFE, TRACK, WRONG
+from kernels.tests.orders import SAFE, WRONG, packed
 from kernels.tests.programs import ACTOR, TOTAL_WORDS, WATCHED, Flags, Words, compiled, programs
 from kernels.tests.three_translations import Case, Run, check
 
@@ -171,7 +171,7 @@ PARAMETERS: dict[str, Any] = {
     "leaves": st.integers(0, 2),
     "leaving": st.just(0),
     "leaf": st.sampled_from([int(leaf) for leaf in LEAVES]),
-    "what": st.sampled_from([int(step) for step in (BLOCK, TRACK, REMOVE)]),
+    "what": st.sampled_from([packed(step) for step in ("block", "track", "remove")]),
     "lock": st.just(0),
     "policy": st.sampled_from([int(busy) for busy in Busy]),
     "quiet": st.integers(0, 1),

@@ -8,17 +8,17 @@ from kernels.tdx.protocol import Size, protocol_of
 from kernels.tdx.rules import FLOWS, Fault, Flow, Guard, Module, Rules, SeptFree, SharedFlush, flow_name
 from kernels.tests.fingerprints import new_search, prints_of
 from kernels.tests.naive import State, StepMachine
-from kernels.tests.orders import BLOCK, FLUSH, KICK, PROTECT, REMOVE, SPEC, V6_16, V18, order, two_levels
+from kernels.tests.orders import SPEC, V6_16, V18, order, two_levels
 from kernels.tests.slow_search import found_alike, found_as_well
 from kernels.tests.symmetry import orders, renamed
 
 ONE, TWO_ZAPPERS, TWO_VCPUS = Size(1, 1), Size(1, 2), Size(2, 1)
 # Wrong, and short: what is forbidden is seen, and two zappers or two vCPUs are not too much.
-KICKED, BLOCKED = order(KICK, REMOVE), order(BLOCK, REMOVE)
+KICKED, BLOCKED = order("kick remove"), order("block remove")
 IDLE = {"shootdowns": 0}
 
 
-WRITES = order(PROTECT, FLUSH, serialized=1, flow=int(Flow.WRITES), module=int(Module.NONE), entry_requests=1)
+WRITES = order("protect flush", serialized=1, flow=int(Flow.WRITES), module=int(Module.NONE), entry_requests=1)
 
 
 def batch(rules: Rules, **fields: int) -> Rules:
@@ -62,7 +62,7 @@ MACHINES = {
     "a TD that is built": (SPEC._replace(flow=int(Flow.BUILD), guard=int(Guard.ALL), ioctls=31), ONE),
     "a TD that two threads build": (BLOCKED._replace(flow=int(Flow.BUILD), ioctls=9), TWO_ZAPPERS),
     "a vCPU that moves": (migrate(KICKED, 2), ONE),
-    "two vCPUs that take turns": (migrate(order(REMOVE), 1), TWO_VCPUS),
+    "two vCPUs that take turns": (migrate(order("remove"), 1), TWO_VCPUS),
     "a vCPU that tracks": (V18._replace(flow=int(Flow.FLUSH_CURRENT)), ONE),
     "a memslot that comes": (KICKED._replace(flow=int(Flow.MMIO)), ONE),
     "a guest that writes": (WRITES, ONE),

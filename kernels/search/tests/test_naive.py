@@ -17,7 +17,7 @@ from kernels.tdx.module.mem import mem_track
 from kernels.tdx.protocol import Size, of_flow
 from kernels.tdx.statuses import OPERAND_BUSY, SUCCESS, TD_EPOCH
 from kernels.tests.naive import Space, StepMachine, as_python, search
-from kernels.tests.orders import BLOCK, KICK, LOCKS, REMOVE, SPEC, TRACK, V6_16, V18, order
+from kernels.tests.orders import SPEC, V6_16, V18, order
 from kernels.tests.slow_search import lengths
 from kernels.tests.symmetry import orders, renamed
 
@@ -42,7 +42,7 @@ COUNTED = {
     "two of them": (IDLE, Size(2, 1), 34 * 34, 2 * 34 * 36, {}),
     "one with two pages and a TLB for both": (IDLE, Size(1, 1, 2, 2), 70, 70 + 8, {}),
     "one with two pages and a TLB for one": (IDLE, Size(1, 1, 2, 1), 54, 54 + 6, {}),
-    "a lone REMOVE": (order(REMOVE), TINY, 34 * 10, 36 * 10 + 34 * 9, {"not_blocked": 8}),
+    "a lone REMOVE": (order("remove"), TINY, 34 * 10, 36 * 10 + 34 * 9, {"not_blocked": 8}),
 }
 
 
@@ -58,20 +58,20 @@ def test_machines_counted_by_hand(rules, size, states, edges, outcomes):
 
 def test_a_zapper_that_waits_for_a_page_nobody_gives_back_is_not_waited_for_once_the_vm_is_dead():
     """One page, two zappers; REMOVE is refused, KVM_BUG_ON, the page kept. The other one tries to claim it for ever."""
-    space = search(StepMachine(order(REMOVE), Size(1, 2)))
+    space = search(StepMachine(order("remove"), Size(1, 2)))
 
     assert space.deadlocks == space.hopeless == set()
 
 
 def test_a_lock_that_its_holder_takes_again_is_tried_for_ever():
     """Which no file may say: every state is hopeless, and none a deadlock, as the zapper takes steps."""
-    space = search(StepMachine(order(LOCKS[0], LOCKS[0]), TINY))
+    space = search(StepMachine(order("lock_sept_lock lock_sept_lock"), TINY))
 
     assert space.hopeless == space.depth.keys()
     assert space.deadlocks == set()
 
 
-@pytest.mark.parametrize(("rules", "size"), [(order(BLOCK, KICK, REMOVE), Size(1, 2)), (order(REMOVE), Size(2, 1))])
+@pytest.mark.parametrize(("rules", "size"), [(order("block kick remove"), Size(1, 2)), (order("remove"), Size(2, 1))])
 def test_renaming_actors_that_are_alike_leads_from_moves_to_moves(rules, size):
     machine = StepMachine(rules, size)
     space = search(machine)
@@ -154,7 +154,7 @@ def track_at_once(td, lay, rules, me):
 
 def test_a_step_that_does_two_things_at_once_is_seen():
     blind = composed(zapper, [{mem_track: track_at_once}], "zapper")
-    machine = StepMachine(order(TRACK, REMOVE), TINY, for_zapper=as_python(blind))
+    machine = StepMachine(order("track remove"), TINY, for_zapper=as_python(blind))
 
     (found,) = two_at_once(machine, search(machine))
     assert found.startswith("track_at_once: ")

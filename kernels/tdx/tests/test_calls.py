@@ -1,10 +1,14 @@
 """SEAMCALLs and TDCALLs, one at a time: every status in reach, exactly, and all the words afterwards."""
 
+from typing import Any
+
 import pytest
 
+from kernels.language.syntax import Steps
 from kernels.tdx.bits import HP, ONE_EPOCH, RWX, STATE_MASK, SVE, TDEL, Sept
 from kernels.tdx.module.mem import is_tlb_tracked, torn
 from kernels.tdx.words import vcpu_actor
+from kernels.tests.orders import PLAIN_EPT, SPEC
 from kernels.tests.single_calls import (
     ALREADY_ACCEPTED,
     ALREADY_BLOCKED,
@@ -172,8 +176,8 @@ def m() -> Machine:
     return Machine()
 
 
-@pytest.mark.parametrize(("call", "before", "status", "after"), CALLS.values(), ids=CALLS)
-def test_a_call_ends_in_its_status_and_changes_these_words_and_no_others(m, call, before, status, after):
+def ends_in(m: Machine, call: Steps, before: dict[str, Any], status: int, after: dict[str, Any]) -> None:
+    """Check that a call behind these words ends in this status and changes no other words than these."""
     me, other = vcpu_actor(m.lay, 0), m.lay.tlb + m.lay.vcpu_stride
 
     def put(words, changes):
@@ -189,6 +193,23 @@ def test_a_call_ends_in_its_status_and_changes_these_words_and_no_others(m, call
     assert m.call(call) == status
     expected[[me.pc, *range(me.register, me.register + 8)]] = m.words[[me.pc, *range(me.register, me.register + 8)]]
     assert m.words[: m.lay.state_words].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("call", "before", "status", "after"), CALLS.values(), ids=CALLS)
+def test_a_call_ends_in_its_status_and_changes_these_words_and_no_others(m, call, before, status, after):
+    ends_in(m, call, before, status, after)
+
+
+@pytest.mark.parametrize(
+    ("call", "before", "after"),
+    [
+        (track, {"epoch_tracking": epochs(4, odd=1)}, {"epoch_tracking": epochs(5, odd=1)}),
+        (remove, {}, {"sept": FREE_ENTRY}),
+    ],
+    ids=["TRACK beside a vCPU of the epoch before", "REMOVE of a page that was never blocked"],
+)
+def test_without_a_module_nobody_refuses(call, before, after):
+    ends_in(Machine(rules=SPEC._replace(**PLAIN_EPT)), call, before, SUCCESS, after)
 
 
 def test_the_guest_gets_the_entry_once_the_host_that_asked_has_had_it(m):

@@ -6,15 +6,15 @@ import pytest
 
 from kernels.tdx.protocol import Size
 from kernels.tdx.rules import Fault, SharedFlush
-from kernels.tests.orders import BLOCK, KICK, PAIR, PLAIN_EPT, REMOVE, REQUESTS, SAFE, SHARED, TRACK, WRONG, order
+from kernels.tests.orders import PAIR, PLAIN_EPT, REQUESTS, SAFE, SHARED, WRONG, order
 from kernels.tests.witnesses import ONE, errors
 
 ORDERS = {
     **SAFE,
     **WRONG,
-    "unmap_and_kick": order(BLOCK, KICK, REMOVE, serialized=1, **REQUESTS),
-    "unmap_unawaited": order(BLOCK, KICK, REMOVE, serialized=1, wait=0, **REQUESTS),
-    "given_away_first": order(BLOCK, REMOVE, TRACK, KICK, serialized=1),
+    "unmap_and_kick": order("block kick remove", serialized=1, **REQUESTS),
+    "unmap_unawaited": order("block kick remove", serialized=1, wait=0, **REQUESTS),
+    "given_away_first": order("block remove track kick", serialized=1),
 }
 TWO_PAGES = Size(1, 1, 2, 2)
 DROPS = {"faults": int(Fault.FLUSH_DROPPED_AT_YIELD)}

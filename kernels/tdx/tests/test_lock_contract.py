@@ -10,7 +10,7 @@ from kernels.tdx.counters import HOST_PRIORITY, ModuleLock
 from kernels.tdx.lock_contract import Conflict, Contract, contract
 from kernels.tdx.outcomes import Outcome, Second
 from kernels.tdx.protocol import Size, of_flow
-from kernels.tdx.rules import Busy, Fault, Flow, Rules, Step, tries
+from kernels.tdx.rules import Busy, Fault, Flow, Rules, tries
 from kernels.tdx.statuses import Leaf
 from kernels.tests.orders import SPEC, UNSERIALIZED, V6_16, V18, busy, order, two_levels
 
@@ -103,8 +103,7 @@ def test_a_fault_hands_up_takes_for_done_or_gives_up_what_is_busy_once(policy: B
 
 
 def test_an_unblock_has_the_policy_of_remove_and_is_taken_for_done_as_that_is():
-    steps = Step.BLOCK, Step.TRACK, Step.KICK, Step.UNBLOCK
-    rules = order(*steps)._replace(**busy(Busy.SKIP, "remove"))
+    rules = order("block track kick unblock", **busy(Busy.SKIP, "remove"))
 
     assert table(looked_at(rules, 1, 2, 2))[UNBLOCK, TREE, BLOCK] == "skips"
 

@@ -1,7 +1,5 @@
 """Memslots of private memory that go beneath faults: who waits for kvm->srcu, and for whom its readers wait."""
 
-import pytest
-
 from kernels.search.explore import explore
 from kernels.search.schedule import Schedule
 from kernels.story.narrate import Narrator
@@ -11,7 +9,7 @@ from kernels.tdx.protocol import of_flow
 from kernels.tdx.rules import Fault, FaultRetry, Flow, Module, Rules
 from kernels.tests.driver import seen, stepped
 from kernels.tests.orders import SPEC, V6_16, V18, two_levels
-from kernels.tests.witnesses import ONE, errors
+from kernels.tests.witnesses import ONE, shows
 
 GUEST = {"guest.reads_before_tick": 1}
 
@@ -26,32 +24,21 @@ def retried(retry: FaultRetry, **fields: int) -> Rules:
     return deleting(V6_16)._replace(fault_retry=int(retry), **fields)
 
 
-@pytest.mark.parametrize(("rules", "states"), [(SPEC, 4_811), (V18, 5_569), (V6_16, 6_114)], ids=["spec", "v18", "16"])
-def test_a_memslot_that_goes_takes_its_page_along_under_every_right_order(rules: Rules, states: int) -> None:
-    assert errors(deleting(rules, Flow.MEMSLOTS), liveness=True) == (set(), states)
-
-
-@pytest.mark.parametrize(
-    ("rules", "stuck", "states"),
-    [
-        (retried(FaultRetry.REENTER), False, 14_383),
-        (retried(FaultRetry.LOCAL), True, 11_434),
-        (retried(FaultRetry.LOCAL_VALID), False, 15_058),
-        (retried(FaultRetry.LOCAL_VALID, faults=int(Fault.INVALID_SLOT_RETRIED)), True, 11_434),
-        (retried(FaultRetry.LOCAL_VALID, epf_threshold=6), False, 36_353),
-    ],
-    ids=["enters again", "local", "leaves", "leaves, broken", "leaves, the module's threshold"],
-)
-def test_a_fault_retried_in_the_host_keeps_who_deletes_its_memslot_waiting_unless_it_leaves_for_that(
-    rules: Rules, stuck: bool, states: int
-) -> None:
-    assert errors(rules, liveness=True) == ({"no_progress"} if stuck else set(), states)
-
-
-def test_who_leaves_and_faults_again_is_taken_for_stepped_and_tdx_1_5_01_lets_it_in_no_more() -> None:
-    rules = retried(FaultRetry.LOCAL_VALID, module=int(Module.TDX))
-
-    assert errors(rules, liveness=True)[0] == {"no_progress"}
+test_a_memslot_that_goes_takes_its_page_along_under_every_right_order = shows({
+    "spec": (deleting(SPEC, Flow.MEMSLOTS), ONE, "", 4_811),
+    "v18": (deleting(V18, Flow.MEMSLOTS), ONE, "", 5_569),
+    "v6_16": (deleting(V6_16, Flow.MEMSLOTS), ONE, "", 6_114),
+}, liveness=1)  # fmt: skip
+BROKEN, NEVER = {"faults": int(Fault.INVALID_SLOT_RETRIED)}, "no_progress"
+test_a_fault_retried_in_the_host_keeps_who_deletes_its_memslot_waiting_unless_it_leaves_for_that = shows({
+    "enters again": (retried(FaultRetry.REENTER), ONE, "", 14_383),
+    "local": (retried(FaultRetry.LOCAL), ONE, NEVER, 11_434),
+    "leaves": (retried(FaultRetry.LOCAL_VALID), ONE, "", 15_058),
+    "leaves, broken": (retried(FaultRetry.LOCAL_VALID, **BROKEN), ONE, NEVER, 11_434),
+    "leaves, the module's threshold": (retried(FaultRetry.LOCAL_VALID, epf_threshold=6), ONE, "", 36_353),
+    # Who leaves and faults again is taken for stepped, and TDX_1.5.01 lets it in no more.
+    "leaves, TDX_1.5.01": (retried(FaultRetry.LOCAL_VALID, module=int(Module.TDX)), ONE, NEVER, 15_164),
+}, liveness=1)  # fmt: skip
 
 
 def state_of(run: Schedule) -> tuple[int, int]:

@@ -8,10 +8,10 @@ from kernels.tdx.kvm.shootdown import leaf_of
 from kernels.tdx.module.mem import mem_page_remove, mem_range_block
 from kernels.tdx.module.sept import mem_accept
 from kernels.tdx.protocol import Size
-from kernels.tdx.rules import Fault, Flow, Rules, SeptFree, Step, pack_steps
+from kernels.tdx.rules import Fault, Flow, Rules, SeptFree, Step
 from kernels.tdx.statuses import Leaf
 from kernels.tests.naive import StepMachine, search
-from kernels.tests.orders import BLOCK, KICK, KICK_THEN_TRACK, NO_KICK, REMOVE, SPEC, TRACK, V6_16, V18, two_levels
+from kernels.tests.orders import KICK_THEN_TRACK, NO_KICK, SPEC, V6_16, V18, packed, two_levels
 from kernels.tests.single_calls import (
     BUSY_ENTRY,
     BUSY_TREE,
@@ -26,7 +26,7 @@ from kernels.tests.single_calls import (
     remove,
     track,
 )
-from kernels.tests.witnesses import HARMLESS, errors
+from kernels.tests.witnesses import HARMLESS, shows
 
 SUCCESS, HOST_PAGE = 0, 1 << 12
 block_table, remove_table = kept(mem_range_block, 1), kept(mem_page_remove, 1)
@@ -109,33 +109,34 @@ def test_an_accept_whose_page_table_page_is_given_away_under_its_walk_is_told_fr
 
 
 SMALL = Size(1, 1, 1, 2)
-UNTRACKED = {"tracking_not_done", "stale_after_done"}
-TAKEN = {"entry_state_incorrect"}  # of a fault, where KVM_BUG_ON leaves a page blocked and its SPTE not present
+UNTRACKED = "tracking_not_done stale_after_done"
+TAKEN = "entry_state_incorrect"  # of a fault, where KVM_BUG_ON leaves a page blocked and its SPTE not present
 UNASKED, ONCE = Fault.SEPT_REMOVE_WITHOUT_TRACKING, Fault.FREEZE_CHILD_ONCE
 
 
-@pytest.mark.parametrize(
-    ("rules", "write", "fault", "shown"),
-    [
+test_page_table_pages_go = shows({
+    f"{name}, {write}, {fault!r}": (freeing(rules, zap_for_write=write, faults=int(fault)), SMALL, harm, states)
+    for name, rules, write, fault, harm, states in (
         # No walk goes on in a page that is given away, even where the module does not ask for tracking.
-        *((SPEC, write, fault, set()) for write in (1, 0) for fault in (Fault(0), UNASKED)),
+        ("spec", SPEC, 1, Fault(0), "", 5_766),
+        ("spec", SPEC, 1, UNASKED, "", 5_766),
+        ("spec", SPEC, 0, Fault(0), "", 9_009),
+        ("spec", SPEC, 0, UNASKED, "", 9_009),
         # Only tracking keeps one out where the kernel does not.
-        (NO_KICK, 1, Fault(0), UNTRACKED | TAKEN),
-        (NO_KICK, 1, UNASKED, UNTRACKED | TAKEN | {"sept_use_after_free"}),
-        (NO_KICK, 0, Fault(0), UNTRACKED),
-        (NO_KICK, 0, UNASKED, UNTRACKED | {"sept_use_after_free"}),
-        (KICK_THEN_TRACK, 0, Fault(0), UNTRACKED),
-        (KICK_THEN_TRACK, 0, UNASKED, UNTRACKED | {"sept_use_after_free"}),
+        ("no_kick", NO_KICK, 1, Fault(0), f"{UNTRACKED} {TAKEN}", 6_420),
+        ("no_kick", NO_KICK, 1, UNASKED, f"{UNTRACKED} {TAKEN} sept_use_after_free", 6_212),
+        ("no_kick", NO_KICK, 0, Fault(0), UNTRACKED, 10_036),
+        ("no_kick", NO_KICK, 0, UNASKED, f"{UNTRACKED} sept_use_after_free", 9_642),
+        ("kick_then_track", KICK_THEN_TRACK, 0, Fault(0), UNTRACKED, 15_978),
+        ("kick_then_track", KICK_THEN_TRACK, 0, UNASKED, f"{UNTRACKED} sept_use_after_free", 15_524),
         # Every fault below waits for mmu_lock, and behind the TRACK of the pages below every entry flushes: a vCPU that
         # was kicked caches nowhere where a page-table page was.
-        (KICK_THEN_TRACK, 1, UNASKED, UNTRACKED | TAKEN),
+        ("kick_then_track", KICK_THEN_TRACK, 1, UNASKED, f"{UNTRACKED} {TAKEN}", 10_134),
         # A child that a fault has frozen is frozen again, or comes back below a page that goes.
-        (SPEC, 1, ONCE, set()),
-        (SPEC, 0, ONCE, {"ept_page_not_free", "ept_walk_failed"}),
-    ],
-)
-def test_page_table_pages_go(rules, write, fault, shown):
-    assert errors(freeing(rules, zap_for_write=write, faults=int(fault)), SMALL, liveness=True)[0] == shown
+        ("spec", SPEC, 1, ONCE, "", 5_766),
+        ("spec", SPEC, 0, ONCE, "ept_page_not_free ept_walk_failed", 13_559),
+    )
+}, liveness=1)  # fmt: skip
 
 
 @pytest.mark.parametrize("rules", [V18, V6_16], ids=["v18", "v6_16"])
@@ -150,29 +151,22 @@ def test_a_kernel_that_waits_for_the_release_of_the_hkid_zaps_below_and_keeps_th
     assert {bits.generation_of(reached[machine.lay.owner]) for reached in space.depth} == {1, 2}
 
 
-@pytest.mark.parametrize(
-    ("table", "shows", "states"),
-    [
-        ((BLOCK, TRACK, KICK, REMOVE), set(), 9_009),
-        ((BLOCK, TRACK, REMOVE), {"tracking_not_done"}, 9_276),
-        ((BLOCK, KICK, TRACK, REMOVE), {"tracking_not_done"}, 9_982),
-        ((BLOCK, REMOVE, TRACK, KICK), {"tracking_not_done"}, 6_584),
-        ((TRACK, KICK, BLOCK, REMOVE), {"tracking_not_done"}, 8_805),
-        ((TRACK, KICK, REMOVE), {"not_blocked"}, 6_631),
-    ],
-)
-def test_beside_a_right_order_of_the_leaves_a_wrong_one_of_the_page_table_page_is_caught(
-    table: tuple[Step, ...], shows: set[str], states: int
-) -> None:
-    rules = freeing(SPEC, zap_for_write=0, table=pack_steps([*table]))
-
-    assert errors(rules, SMALL) == (shows, states)
-
-
-def test_a_page_table_page_that_stays_has_no_order() -> None:
-    rules = freeing(SPEC, sept_free=int(SeptFree.AFTER_HKID))
-
-    assert errors(rules, SMALL) == errors(rules, SMALL, table=REMOVE) == (set(), 3_571)
+STAYS = freeing(SPEC, sept_free=int(SeptFree.AFTER_HKID))
+test_beside_a_right_order_of_the_leaves_a_wrong_one_of_the_page_table_page_is_caught = shows({
+    **{
+        table: (freeing(SPEC, zap_for_write=0, table=packed(table)), SMALL, harm, states)
+        for table, harm, states in (
+            ("block track kick remove", "", 9_009),
+            ("block track remove", "tracking_not_done", 9_276),
+            ("block kick track remove", "tracking_not_done", 9_982),
+            ("block remove track kick", "tracking_not_done", 6_584),
+            ("track kick block remove", "tracking_not_done", 8_805),
+            ("track kick remove", "not_blocked", 6_631),
+        )
+    },
+    "none of one that stays": (STAYS, SMALL, "", 3_571),
+    "one that stays has none": (STAYS._replace(table=packed("remove")), SMALL, "", 3_571),
+})  # fmt: skip
 
 
 def test_what_a_removal_is_called_hangs_on_what_is_removed(small_machine):

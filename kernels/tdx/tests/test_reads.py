@@ -8,22 +8,7 @@ import kernels
 from kernels.tdx.part import has_tables
 from kernels.tdx.reads import Reads, reads
 from kernels.tdx.rules import FLOWS, Busy, Fault, FaultRetry, Flow, FlushAt, Guard, HkidFree, Module, Rules, SharedFlush
-from kernels.tests.orders import (
-    BLOCK,
-    FLUSH,
-    KICK,
-    PAIR,
-    PROTECT,
-    REMOVE,
-    REQUESTS,
-    SPEC,
-    V6_16,
-    V18,
-    WBINVD,
-    busy,
-    order,
-    two_levels,
-)
+from kernels.tests.orders import PAIR, REQUESTS, SPEC, V6_16, V18, busy, order, two_levels
 
 # What a race alone looks at: its clock, its pace, how many CPUs there are.
 OF_RACES = {"gap", "period", "start_offset", "start_offsets", "shared_cpus", "clock", "ticks_to_ns"}
@@ -53,10 +38,10 @@ def test_every_rule_is_looked_at_in_some_flow_and_every_fault_is_looked_for() ->
         for flow in (*FLOWS, Flow.MEMSLOTS | Flow.ZERO_STEP)
     ]
     found.append(
-        of(order(PROTECT, FLUSH, **REQUESTS), Flow.WRITES, module=int(Module.NONE), flush_at=int(FlushAt.ENTRY))
+        of(order("protect flush", **REQUESTS), Flow.WRITES, module=int(Module.NONE), flush_at=int(FlushAt.ENTRY))
     )
     found.append(of(SPEC._replace(entry_lock=1)))
-    found.append(of(order(BLOCK, REMOVE, WBINVD, **busy(Busy.HAND_UP))))
+    found.append(of(order("block remove wbinvd", **busy(Busy.HAND_UP))))
 
     fields = frozenset().union(*(one.fields for one in found))
     assert set(Rules._fields) - fields == {"faults", *OF_RACES}
@@ -71,7 +56,7 @@ def test_what_a_race_alone_looks_at_stands_in_the_source() -> None:
     assert {name for name in OF_RACES if f"rules.{name}" not in source} == set()
 
 
-UNTRACKED, UNKICKED = order(BLOCK, KICK, REMOVE), order(BLOCK, REMOVE)
+UNTRACKED, UNKICKED = order("block kick remove"), order("block remove")
 HANDS_UP = V6_16._replace(**busy(Busy.BUG) | busy(Busy.SPIN, "track"))
 PLAIN = SPEC._replace(module=int(Module.NONE))
 SHARED = {"flow": int(Flow.SHARED_EPT), "shared_pages": 1, "entry_requests": 1}

@@ -27,7 +27,7 @@ from kernels.tests.single_calls import (
     track,
     unblock,
 )
-from kernels.tests.witnesses import errors
+from kernels.tests.witnesses import ONE, shows
 
 SUCCESS = 0
 BUSY_TDR, TDR_BUSY_TO_VPFLUSHDONE = 0x8000020000000080, 0x8000020000000001
@@ -149,40 +149,32 @@ SMALL = Size(1, 1)
 GUEST = "guest.reads_before_tick"
 
 
-GIVEN_AWAY, REFUSED = {"use_after_remove", "entry_state_incorrect"}, {"td_state_incorrect"}
-UNTRACKED, LEAKED = {"tracking_not_done", "stale_after_done", "entry_state_incorrect"}, {"hkid_leaked"}
-
-
-@pytest.mark.parametrize(
-    ("rules", "states"), [(SPEC, 16_514), (V18, 20_845), (V6_16, 31_656), (terminated(), 31_306)], ids=str
-)
-def test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach(rules, states):
-    assert errors(mortal(rules), liveness=True) == (set(), states)
-
-
-@pytest.mark.parametrize(
-    ("kernels", "alone", "modules", "both"),
-    [
-        (Fault.RECLAIM_EARLY, REFUSED, Fault.RECLAIM_IGNORES_STATE, GIVEN_AWAY),
-        (Fault.VCPUS_COME_BACK, REFUSED | LEAKED, Fault.ENTER_IGNORES_STATE, GIVEN_AWAY | LEAKED),
-        (
-            Fault.TAKEN_FOR_UNFINALIZED, UNTRACKED,
-            Fault.REMOVE_IGNORES_STATE, GIVEN_AWAY | {"stale_after_done"},
-        ),
-    ],
-    ids=lambda it: getattr(it, "name", ""),
-)  # fmt: skip
-def test_the_module_refuses_what_kvm_gets_wrong_and_without_that_a_page_is_read_that_is_someone_elses(
-    kernels, alone, modules, both
-):
-    shown = [errors(mortal(SPEC, int(faults)))[0] for faults in (kernels, modules, kernels | modules)]
-
-    assert shown == [alone, set(), both]
-
-
-def test_an_hkid_is_leaked_where_a_vcpu_is_not_flushed_or_does_not_look_behind_its_mutex():
-    assert errors(mortal(SPEC, int(Fault.KEEP_VCPUS)))[0] == LEAKED
-    assert errors(mortal(terminated(), int(Fault.VM_DEAD_UNCHECKED)))[0] == REFUSED | LEAKED
+GIVEN_AWAY, REFUSED = "use_after_remove entry_state_incorrect", "td_state_incorrect"
+UNTRACKED, LEAKED = "tracking_not_done stale_after_done entry_state_incorrect", "hkid_leaked"
+test_a_right_order_gives_no_page_away_that_a_vcpu_can_reach = shows({
+    name: (mortal(rules), ONE, "", states)
+    for name, rules, states in (
+        ("spec", SPEC, 16_514), ("v18", V18, 20_845), ("v6_16", V6_16, 31_656), ("terminated", terminated(), 31_306),
+    )
+}, liveness=1)  # fmt: skip
+# The module refuses what KVM gets wrong; where it does not a page is read that is someone else's.
+test_of_two_mistakes_one_of_the_modules_alone_does_no_harm = shows({
+    repr(faults): (mortal(rules, int(faults)), ONE, harm, states)
+    for rules, faults, harm, states in (
+        (SPEC, Fault.RECLAIM_EARLY, REFUSED, 11_620),
+        (SPEC, Fault.RECLAIM_IGNORES_STATE, "", 16_514),
+        (SPEC, Fault.RECLAIM_EARLY | Fault.RECLAIM_IGNORES_STATE, GIVEN_AWAY, 24_522),
+        (SPEC, Fault.VCPUS_COME_BACK, f"{REFUSED} {LEAKED}", 25_598),
+        (SPEC, Fault.ENTER_IGNORES_STATE, "", 16_514),
+        (SPEC, Fault.VCPUS_COME_BACK | Fault.ENTER_IGNORES_STATE, f"{GIVEN_AWAY} {LEAKED}", 37_939),
+        (SPEC, Fault.TAKEN_FOR_UNFINALIZED, UNTRACKED, 8_156),
+        (SPEC, Fault.REMOVE_IGNORES_STATE, "", 15_950),
+        (SPEC, Fault.TAKEN_FOR_UNFINALIZED | Fault.REMOVE_IGNORES_STATE, f"{GIVEN_AWAY} stale_after_done", 9_917),
+        # The HKID is leaked where a vCPU is not flushed, or does not look behind its mutex.
+        (SPEC, Fault.KEEP_VCPUS, LEAKED, 11_647),
+        (terminated(), Fault.VM_DEAD_UNCHECKED, f"{REFUSED} {LEAKED}", 48_610),
+    )
+})  # fmt: skip
 
 
 def test_v6_16_removes_guest_pages_with_the_hkid_assigned_and_reclaims_those_of_the_s_ept_alone():

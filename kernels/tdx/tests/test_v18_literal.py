@@ -14,7 +14,7 @@ from kernels.tdx.statuses import Leaf, Status
 from kernels.tests.driver import answered, enter, page_state, seen, stepped
 from kernels.tests.orders import SPEC, V18, busy, two_levels
 from kernels.tests.single_calls import STATE_INCORRECT, Machine, kept
-from kernels.tests.witnesses import errors
+from kernels.tests.witnesses import ONE, shows
 
 EXACT = (
     busy(tries(17, exact=True), "block") | busy(Busy.SPIN_EXACT, "remove") | busy(Busy.HAND_UP_EXACT, "aug", "sept_add")
@@ -78,9 +78,10 @@ def test_a_race_gives_up_behind_the_first_try_and_sixteen_more():
     assert [gives_up(None, None, None, None, retries, policy) for retries in (0, 15, 16)] == [False, False, True]
 
 
-def test_under_mmu_lock_nothing_but_an_accept_brings_it_down():
-    assert errors(LITERAL)[0] == {"busy_given_up"}
-    assert errors(LITERAL, Size(2, 1), liveness=True, shootdowns=1)[0] == set()
+test_under_mmu_lock_nothing_but_an_accept_brings_it_down = shows({
+    "two shootdowns": (LITERAL, ONE, "busy_given_up", 7_865),
+    "one of two vCPUs": (LITERAL._replace(shootdowns=1), Size(2, 1), "", 95_827),
+}, liveness=1)  # fmt: skip
 
 
 @pytest.mark.parametrize(
