@@ -71,22 +71,22 @@ def kept(machine: StepMachine, edges: Edges, kind: str) -> dict[str, set[str]]:
 def starving(machine: StepMachine, space: Space) -> dict[str, set[str]]:
     """By actor who can be kept for ever, the steps at which; a vCPU on cycles outside of its guest."""
     found = kept(machine, space.edges, "zapper")
-    for name in machine.actors:
-        if name.startswith("vcpu"):
-            inside = {state for state in space.depth if is_in_guest(machine, state, name)}
-            outside = [edge for edge in space.edges if edge[0] not in inside and edge[2] not in inside]
-            found |= kept(machine, outside, name)
+    for name in lasting(machine):
+        inside = {state for state in space.depth if is_in_guest(machine, state, name)}
+        outside = [edge for edge in space.edges if edge[0] not in inside and edge[2] not in inside]
+        found |= kept(machine, outside, name)
     return found
+
+
+def lasting(machine: StepMachine) -> list[str]:
+    """The vCPUs, but for those of a TD that goes or is built."""
+    goes = machine.rules.flow in (Flow.TEARDOWN, Flow.BUILD)
+    return [name for name in machine.actors if name.startswith("vcpu") and not goes]
 
 
 def hopeless(machine: StepMachine, space: Space) -> set[State]:
     """The states from which no way lets every zapper finish, or none a vCPU in; a TD that goes lets none in."""
-    vcpus = [
-        name
-        for name in machine.actors
-        if name.startswith("vcpu") and machine.rules.flow not in (Flow.TEARDOWN, Flow.BUILD)
-    ]
-    return space.hopeless.union(*(shut_out(machine, space, name) for name in vcpus))
+    return space.hopeless.union(*(shut_out(machine, space, name) for name in lasting(machine)))
 
 
 def found_alike(rules: Rules, size: Size) -> Exploration:
@@ -112,7 +112,7 @@ def found_alike(rules: Rules, size: Size) -> Exploration:
     assert fast.liveness is not None
     assert fast.liveness.livelocks == len(hopeless(machine, slow))
     if fast.liveness.refused is not None:
-        refused = {name: len(shut_out(machine, slow, name)) for name in machine.actors if name.startswith("vcpu")}
+        refused = {name: len(shut_out(machine, slow, name)) for name in lasting(machine)}
         assert fast.liveness.refused == {name: states for name, states in refused.items() if states}
     compare_states(machine, slow, explored(rules), size)
     return fast

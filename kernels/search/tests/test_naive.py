@@ -1,6 +1,7 @@
 """The slow search is right: by state spaces counted by hand, and no step touches two things."""
 
 import sys
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -83,6 +84,7 @@ def test_renaming_actors_that_are_alike_leads_from_moves_to_moves(rules, size):
 
 
 TOUCHED: list[tuple[str, int]] = []
+MOST = 100  # of a step's states
 
 
 class Watched(list[int]):
@@ -100,17 +102,20 @@ class Watched(list[int]):
 
 
 def two_at_once(machine: StepMachine, space: Space) -> list[str]:
-    """Every step from these states that touches more than one word that others see, or a word other than it says; once
-    each.
+    """Every step, from the first of these states in which an actor is about to take it, that touches more than one word
+    that others see, or a word other than it says; once each.
 
     Private are an actor's own words, and to a zapper the owner of a page whose mirror SPTE is frozen: no other one
     claims the page meanwhile.
     """
-    found = set()
+    found, seen = set(), Counter[tuple[str, int, int]]()
     for state in space.depth:
         for move in machine.moves(state):
-            TOUCHED.clear()
             actor, kind = machine.actors[move.actor]
+            seen[where := (move.actor, state[actor.pc], move.chosen)] += 1
+            if seen[where] > MOST:
+                continue
+            TOUCHED.clear()
             said = kind.step(Watched([*state, *machine.tally]), machine.lay, machine.rules, actor, move.chosen)
             touched = [(name, at) for name, at in TOUCHED if at < machine.lay.state_words]
             shared = [at for name, at in touched if name not in ("own", "set_own")]
