@@ -209,7 +209,7 @@ def _numbers(functions: tuple[Steps, ...]) -> Mapping[Site, int]:
             f"kernels/layout.py: MAX_SITES: {found:,} sites of steps, expected at most {MAX_SITES - 1:,}"
         )
     ours.sort(key=lambda site: (site.file, site.line))
-    return {site: number for number, site in enumerate((*ours, *others), 1)}
+    return {site: number for number, site in enumerate(dict.fromkeys((*ours, *others)), 1)}
 
 
 def is_shipped(function: Any) -> bool:

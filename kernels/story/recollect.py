@@ -73,6 +73,7 @@ class Told:
     known: dict[int, int] = field(default_factory=dict)  # what words held when they were last seen
     last: dict[str, int] = field(default_factory=dict)  # the index of each actor's last event
     counted: dict[str, int] = field(default_factory=dict)  # the protocol's, of each actor's last event
+    sites: Sequence[Site] = field(default_factory=sites)  # by number, from 1
     ended: bool = False  # whether the call of the actor at hand has just ended in an error
     _ended: set[str] = field(default_factory=set)
 
@@ -94,7 +95,7 @@ class Told:
         elif entry.site == Mark.OWN:
             self.own(entry)
         elif entry.site < min(Mark):
-            site = sites()[entry.site - 1]
+            site = self.sites[entry.site - 1]
             old, new = retaken(self.protocol, entry.site, self.known.get(entry.word), entry.value, entry.operand)
             self.append(entry, site, self.access(entry.word, old, new), times(entry))
 

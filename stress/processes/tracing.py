@@ -77,15 +77,12 @@ def entries_of_a_shootdown(found: Sequence[Entry], lay: Layout) -> float | None:
 
     The turns of a waiting loop behind the first are not counted: they cost nobody anything but the wait.
     """
+    claim = {number for number, site in enumerate(sites(), 1) if site.name in CLAIMS}
     count = shootdowns = 0
     for zapper in (f"zapper {index}" for index in range(lay.zappers)):
         mine = [entry for entry in found if entry.actor == zapper]
-        claims = [place for place, entry in enumerate(mine) if _is_claim(entry)]
+        claims = [place for place, entry in enumerate(mine) if entry.site in claim and entry.value]
         if len(claims) > 1:
             count += claims[-1] - claims[0]
             shootdowns += len(claims) - 1
     return round(count / shootdowns, 1) if shootdowns else None
-
-
-def _is_claim(entry: Entry) -> bool:
-    return entry.site <= len(known := sites()) and bool(entry.value) and known[entry.site - 1].name in CLAIMS

@@ -318,3 +318,16 @@ def test_a_step_that_stands_twice_in_a_function_has_two_names():
     names = [site.name for site in sites()[known:]]
 
     assert names == ["f.load_acquire_a", "f.load_acquire_a_2"]
+
+
+def test_a_function_that_is_declared_again_leaves_every_number_where_its_site_stands():
+    def again():
+        def f(td, lay, rules, me):
+            yield load_acquire(td, lay.a)
+
+        return steps(f)
+
+    again(), again()
+    last = compiled(f"{HEAD}    yield load_acquire(td, lay.a)\n", "f").parsed.sites[0]
+
+    assert sites()[last.number - 1] == last
