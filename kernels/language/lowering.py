@@ -1,7 +1,7 @@
 """Statements and expressions of the language of `kernels/language/compile.py` as LLVM's instructions."""
 
 import ast
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -220,7 +220,9 @@ class Body:
                 return cast(self.builder, self.records[record], I64)
             case ast.Attribute(value=ast.Name(id=record) as whole, attr=field) if record in self.records:
                 place = self.native.records[record].index(field)
-                return self.builder.load(self.builder.gep(self.pointer(whole), [number_of(place)]))
+                known = self.builder.load(self.builder.gep(self.pointer(whole), [number_of(place)]))
+                known.set_metadata("invariant.load", self.builder.module.add_metadata([]))
+                return known
             case ast.Subscript():
                 return self.builder.load(self.word(it))
             case ast.BinOp(left=left, op=op, right=right):
@@ -350,10 +352,16 @@ def cast(builder: Any, value: Any, kind: Any) -> Any:
 
 def given_back(tree: ast.FunctionDef) -> Any:
     """The type of what a function returns: int64, or so many of them."""
-    several = [
-        len(it.value.elts) for it in ast.walk(tree) if isinstance(it, ast.Return) and isinstance(it.value, ast.Tuple)
-    ]
+    several = [len(it.value.elts) for it in _returns(tree) if isinstance(it.value, ast.Tuple)]
     return ir.LiteralStructType([I64] * several[0]) if several else I64
+
+
+def _returns(it: ast.AST) -> Iterator[ast.Return]:
+    """The returns in a statement. Expressions have none, and are what a step machine has most of."""
+    if isinstance(it, ast.Return):
+        yield it
+    for inner in (*getattr(it, "body", ()), *getattr(it, "orelse", ())):
+        yield from _returns(inner)
 
 
 def _is_its_place(index: ast.expr) -> bool:

@@ -1,8 +1,9 @@
 """The step machine: functions of steps as one function that takes one step of one actor.
 
 Subprograms are inlined and control flow is cut at the yields. What lives across a yield stands in register words of the
-state, shared between locals that are never alive together; dead ones are zeroed, or equal states would differ. Code
-behind a branch that meets again has a place of its own, so nothing is copied into each path.
+state, shared between locals that are never alive together; dead ones are zeroed, or equal states would differ. A step
+writes those that it changes. Code behind a branch that meets again has a place of its own, so nothing is copied into
+each path.
 
 A label is a number: 0 before the first step, then one for each yield of the inlined source, and -1 when the actor has
 returned. `step` takes the step of the label and the private work up to the next label; it returns 0 where the actor has
@@ -64,7 +65,9 @@ class _Emitter:
         self.drop_unread()
         self.skip_empty()
         self.blocks = self.reachable()
-        self.liveness()
+        blocks = {block.number: block for block in self.blocks}
+        for number, live in self.alive().items():
+            blocks[number].live = live
         self.labels = {self.start.number: 0}
         for block in self.blocks:
             if block.step:
@@ -81,6 +84,9 @@ class _Emitter:
         ]
         self.joins = {block.number: len(self.labels) + place for place, block in enumerate(joins)}
         self.registers = self.colour()
+        self.count = max(self.registers.values(), default=-1) + 1
+        self.written = self.writes(self.standing())
+        self.wanted = self.alive(at_once=True)
 
     def reachable(self) -> list[Block]:
         found: dict[int, Block] = {}
@@ -158,12 +164,19 @@ class _Emitter:
                 changed |= then is not block.then
                 block.then, block.other = then, other
 
-    def liveness(self) -> None:
+    def alive(self, *, at_once: bool = False) -> dict[int, set[str]]:
+        """By block, the locals that are read from its head on; `at_once`, those that its step does until it ends, to
+        write them into a register, too.
+        """
+        found: dict[int, set[str]] = {block.number: set() for block in self.blocks}
         changed = True
         while changed:
             changed = False
             for block in reversed(self.blocks):
-                live = set().union(*(after.live for after in block.next())) if block.next() else set()
+                live: set[str] = set()
+                for after in block.next():
+                    live |= found[after.number] if not at_once or after.number not in self.labels else set()
+                    live |= {it for it in self.written[block.number, after.number].values() if it} if at_once else set()
                 if block.test is not None:
                     live |= names_in(block.test)
                 for target, tree in reversed(block.work):
@@ -173,9 +186,10 @@ class _Emitter:
                     live -= {block.step.target} if block.step.target else set()
                     for tree in block.step.arguments:
                         live |= names_in(tree)
-                if live != block.live:
-                    block.live = live
+                if live != found[block.number]:
+                    found[block.number] = live
                     changed = True
+        return found
 
     def colour(self) -> dict[str, int]:
         """A register for each local that is alive at a label, so that two alive at one label differ."""
@@ -190,16 +204,49 @@ class _Emitter:
             registers[name] = next(place for place in range(len(taken) + 1) if place not in taken)
         return registers
 
+    def standing(self) -> dict[int, dict[int, str | None]]:
+        """By block, what registers hold at its head, the local or None for 0: at a label each of them, elsewhere what
+        stands there on one of the ways that lead there, and the others write it.
+        """
+        held: dict[int, dict[int, list[str]]] = {block.number: {} for block in self.blocks}
+        for block in self.blocks:
+            for name in block.live & self.registers.keys():
+                held[block.number].setdefault(self.registers[name], []).append(name)
+        every = range(self.count)
+        begun: dict[int, dict[int, str | None]] = {
+            it: {at: next(iter(held[it].get(at, ())), None) for at in every} if it in self.labels else {} for it in held
+        }
+        grown = True
+        while grown:
+            grown = False
+            for block in self.blocks:
+                changed = {block.step.target if block.step else None, *(target for target, _ in block.work)} - {None}
+                for after in block.next():
+                    known, holds = begun[after.number], held[after.number]
+                    for at, one in begun[block.number].items():
+                        if at not in known and one not in changed and holds.get(at, []) == ([one] if one else []):
+                            known[at] = one
+                            grown = True
+        return begun
+
+    def writes(self, stand: Mapping[int, Mapping[int, str | None]]) -> dict[tuple[int, int], dict[int, str | None]]:
+        """By a block and where control goes on from there, DONE for the end: by register the local that is written
+        then, None for 0.
+        """
+        found = {}
+        for block in self.blocks:
+            changed = {block.step.target if block.step else None, *(target for target, _ in block.work)} - {None}
+            there = {at: name for at, name in stand[block.number].items() if name not in changed}
+            meant = {to.number: stand[to.number] for to in block.next()} or {DONE: dict.fromkeys(range(self.count))}
+            for to, its in meant.items():
+                found[block.number, to] = {at: it for at, it in its.items() if at not in there or there[at] != it}
+        return found
+
     def machine(self, naming: Mapping[str, Naming]) -> Machine:
-        count = max(self.registers.values(), default=-1) + 1
         by_label = sorted(
             (block for block in self.blocks if block.number in self.labels), key=lambda b: self.labels[b.number]
         )
-        held_now = [f"_{place}" for place in range(count)]
-        lines = [f"def {self.name}_stop({', '.join(('td', 'me', '_label', '_word', *held_now))}):"]
-        lines += [f"    set_own(td, me.register + {place}, {value})" for place, value in enumerate(held_now)]
-        lines += ["    set_own(td, me.pc, _label)", "    return _word + 1", "", ""]
-        lines += [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)"]
+        lines = [f"def {self.name}_step(td, lay, rules, me, chosen):", "    _at = own(td, me.pc)"]
         lines += ["    _word = -2", "    while True:"]
         word = "if"
         blocks = {block.number: block for block in self.blocks}
@@ -208,9 +255,9 @@ class _Emitter:
             lines.append(f"        {word} _at == {number}:")
             word = "elif"
             if block.number in self.labels:
-                used = sorted(block.live, key=lambda n: self.registers[n])
+                used = sorted(self.wanted[block.number], key=lambda n: self.registers[n])
                 lines += [f"            {n} = own(td, me.register + {self.registers[n]})" for n in used]
-            lines += self.code(block, 3, count)
+            lines += self.code(block, 3)
         lines += ["        else:", "            return 0"]
         ways = [f"def {self.name}_choices(td, lay, rules, me):", "    _at = own(td, me.pc)"]
         for block in by_label:
@@ -225,7 +272,7 @@ class _Emitter:
                 ways.append(f"        return {counter.__name__}({given})")
         ways.append("    return 1")
         held = tuple(
-            tuple(next((n for n in block.live if self.registers[n] == place), None) for place in range(count))
+            tuple(next((n for n in block.live if self.registers[n] == place), None) for place in range(self.count))
             for block in by_label
         )
         sites = tuple(block.step.site if block.step else None for block in by_label)
@@ -236,7 +283,7 @@ class _Emitter:
         goals = tuple(any(one.goal for one in functions) for functions in calls)
         follows = tuple(frozenset(self.labels_behind(block)) for block in by_label)
         source = "\n".join([*lines, "", "", *ways])
-        return Machine(self.name, source, sites, count, held, naming, named, told, goals, follows)
+        return Machine(self.name, source, sites, self.count, held, naming, named, told, goals, follows)
 
     def labels_behind(self, block: Block) -> Iterator[int]:
         """The labels at which a step taken in this block may end."""
@@ -256,7 +303,7 @@ class _Emitter:
             else:
                 yield DONE
 
-    def code(self, block: Block, depth: int, registers: int) -> list[str]:
+    def code(self, block: Block, depth: int) -> list[str]:
         """The block's own code and, nested, that of the blocks which only it leads to."""
         pad = "    " * depth
         lines = []
@@ -273,12 +320,10 @@ class _Emitter:
             lines.append(f"{pad}{name} = {ast.unparse(tree)}" if name else pad + ast.unparse(tree))
         if block.test is not None:
             assert block.then is not None and block.other is not None
-            lines += [f"{pad}if {ast.unparse(block.test)}:", *self.go(block.then, depth + 1, registers)]
-            lines += [f"{pad}else:", *self.go(block.other, depth + 1, registers)]
-        elif block.then is not None:
-            lines += self.go(block.then, depth, registers)
+            lines += [f"{pad}if {ast.unparse(block.test)}:", *self.go(block, block.then, depth + 1)]
+            lines += [f"{pad}else:", *self.go(block, block.other, depth + 1)]
         else:
-            lines += self.stop(DONE, {}, depth, registers)
+            lines += self.go(block, block.then, depth)
         return lines
 
     def way(self, step: BlockStep, given: list[str]) -> str:
@@ -289,16 +334,13 @@ class _Emitter:
         self.names.add(made.__name__, made)
         return f"{made.__name__}({', '.join((*given[:4], 'chosen', *given[4:]))})"
 
-    def go(self, to: Block, depth: int, registers: int) -> list[str]:
+    def go(self, block: Block, to: Block | None, depth: int) -> list[str]:
+        """On from a block, or to the end."""
         pad = "    " * depth
-        if to.number in self.labels:
-            places = {self.registers[name]: name for name in to.live}
-            return self.stop(self.labels[to.number], places, depth, registers)
-        if to.number in self.joins:
-            return [f"{pad}_at = {self.joins[to.number]}", f"{pad}continue"]
-        return self.code(to, depth, registers)
-
-    def stop(self, label: int, places: dict[int, str], depth: int, registers: int) -> list[str]:
-        pad = "    " * depth
-        held = [f"int({places[place]})" if place in places else "0" for place in range(registers)]
-        return [f"{pad}return {self.name}_stop({', '.join(('td', 'me', str(label), '_word', *held))})"]
+        changed = self.written[block.number, to.number if to else DONE].items()
+        lines = [f"{pad}set_own(td, me.register + {at}, {f'int({name})' if name else 0})" for at, name in changed]
+        if to and to.number in self.joins:
+            return [*lines, f"{pad}_at = {self.joins[to.number]}", f"{pad}continue"]
+        if to and to.number not in self.labels:
+            return lines + self.code(to, depth)
+        return [*lines, f"{pad}set_own(td, me.pc, {self.labels[to.number] if to else DONE})", f"{pad}return _word + 1"]

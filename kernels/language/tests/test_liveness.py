@@ -1,8 +1,9 @@
 """What a step machine keeps between steps: the locals that are still needed, and nothing else."""
 
 import numpy as np
+import pytest
 
-from kernels.language.atomics import load_acquire, store_release
+from kernels.language.atomics import load_acquire, own, set_own, store_release
 from kernels.language.entered import interpreted
 from kernels.language.machine import DONE
 from kernels.language.steps import steps
@@ -49,6 +50,16 @@ def needed_on_one_path(td, lay, rules, me):
     yield load_acquire(td, lay.c)
 
 
+@steps
+def kept_through_a_wait(td, lay, rules, me):
+    first = yield load_acquire(td, lay.a)
+    if (yield load_acquire(td, lay.b)) != 0:
+        first = 7
+    while (yield load_acquire(td, lay.a)) == 3:
+        pass
+    yield store_release(td, lay.c, first)
+
+
 def walk(function: Steps, a: int, b: int, c: int, me: Actor = ACTOR) -> list[list[int]]:
     """The registers before each step and at the end, from these three shared words on."""
     one = interpreted(function)
@@ -84,3 +95,25 @@ def test_a_local_that_nothing_reads_has_no_register():
 def test_a_local_is_zeroed_on_the_path_that_does_not_need_it():
     assert walk(needed_on_one_path, 5, 0, 7) == [[0], [5], [0], [0]]
     assert walk(needed_on_one_path, 5, 1, 7) == [[0], [5], [5], [0], [0]]
+
+
+@pytest.mark.parametrize(("b", "written"), [(0, [(0, 3), (0, 0)]), (1, [(0, 3), (0, 7), (0, 0)])])
+def test_a_step_writes_the_registers_that_it_changes_and_no_others(b, written):
+    """Also behind a place where two ways meet, of which one has assigned the local."""
+    one = interpreted(kept_through_a_wait)
+    td = np.zeros(TOTAL_WORDS, np.int64)
+    td[:2] = 3, b
+    found = []
+
+    def noted(td, index, value):
+        if index != ACTOR.pc:
+            found.append((index - ACTOR.register, value))
+        set_own(td, index, value)
+
+    one.step.__globals__["set_own"] = noted
+    for taken in range(9):
+        td[0] = 3 if taken < 7 else 0
+        one.step(td, Words(), Flags(), ACTOR, 0)
+
+    assert own(td, ACTOR.pc) == DONE
+    assert found == written
