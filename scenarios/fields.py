@@ -22,7 +22,7 @@ FLOW_NAMES = tuple(map(flow_name, FLOWS))
 FAULT_LOCKS = ("none", *LOCKS[:-1])
 ENTRY_CHECKS = ("requests", "gate", "wait_for_sept_zap")
 
-STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 def elsewhere(word: str) -> str:

@@ -16,7 +16,7 @@ from scenarios.wording import place
 
 SCHEMA: Literal["tdx-stress/witness/1"] = "tdx-stress/witness/1"
 MOST_JSON = 64 << 20  # bytes that are read
-STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$", description="a digest in hexadecimal digits")]
 Word = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63, description="a whole number of 64 bits")]
 Text = Annotated[str, Field(description="text")]

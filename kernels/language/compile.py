@@ -52,7 +52,7 @@ class Native:
         function that is called is compiled, else marked ones alone.
         `linked`: by function, what is called in its place, a function or the name of one of the source.
         """
-        self.module = into or ir.Module("integers")
+        self.module, self.alone = into or ir.Module("integers"), into is None
         self.values = values or {}
         self.records = {"me": Actor._fields, **records}
         self.raced = raced

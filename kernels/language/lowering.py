@@ -221,7 +221,8 @@ class Body:
             case ast.Attribute(value=ast.Name(id=record) as whole, attr=field) if record in self.records:
                 place = self.native.records[record].index(field)
                 known = self.builder.load(self.builder.gep(self.pointer(whole), [number_of(place)]))
-                known.set_metadata("invariant.load", self.builder.module.add_metadata([]))
+                if self.native.alone:  # in numba's module it would take a fifth more time to compile
+                    known.set_metadata("invariant.load", self.builder.module.add_metadata([]))
                 return known
             case ast.Subscript():
                 return self.builder.load(self.word(it))

@@ -23,7 +23,7 @@ FlowName = Annotated[str, Field(pattern=f"^{_A_FLOW}([+]{_A_FLOW})*$")]  # parts
 class Shape(BaseModel):
     """A part of a document, of which this version knows at least these fields."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True, defer_build=True)
 
 
 class ActorsShape(Shape):
@@ -200,7 +200,7 @@ class SeveralShape(DocumentShape):
 
 
 class _Machine(SizeShape):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     liveness: bool = False
 

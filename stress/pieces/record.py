@@ -82,7 +82,7 @@ def _command() -> list[str]:
 
 
 class _Summed(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True, defer_build=True)
 
     sum: str  # of all else in the file
 

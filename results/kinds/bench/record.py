@@ -37,7 +37,7 @@ Finding = Literal["differs", "no_difference", "too_few", "not_comparable"]
 class Part(BaseModel):
     """What every part of a record is: without unknown keys, without NaN, not to be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Arm(Part):
@@ -228,7 +228,7 @@ class Bench(Part):
     aa: AA | None = None
     seconds: float = 0.0
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, defer_build=True)
 
     @model_validator(mode="after")
     def _holds_together(self) -> "Bench":
