@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ class Session:
     progress: Screen | None = field(init=False)
     interrupts: Interrupts = field(default_factory=Interrupts)
     refused: list[StoreError] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.screen = reading_screen(self.request)
@@ -95,7 +97,11 @@ class Session:
         for text in (text for typed, text in texts if typed == STDOUT):
             write(sys.stdout, text)
         if not request.quiet or STDOUT not in (request.json, ktap):
-            show_result(self.screen, kind, document, self.path, request, cases=cases, shown=shown, told=told)
+            # What is merged has taken its time elsewhere.
+            took_s = None if isinstance(request, MergeRequest) else time.monotonic() - self.begun
+            show_result(
+                self.screen, kind, document, self.path, request, cases=cases, shown=shown, told=told, took_s=took_s
+            )
 
     def end(self, code: int) -> int:
         """The exit code: this one, if there was no interrupt. Raises the first StoreError."""
@@ -118,9 +124,10 @@ def show_result(
     cases: Sequence[Case] | None = None,
     shown: Iterable[Any] | None = None,
     told: Iterable[Any] = (),
+    took_s: float | None = None,
 ) -> None:
     """For people: what is `shown` of it, what is `told` beside that, with -v all tables; the lines to grep, which stand
-    alone with -q; the answer, what failed and why, on stderr with -q, and one line of all.
+    alone with -q; the answer, what failed and why, on stderr with -q, and one line of all, with what it took.
     """
     cases = kind.cases(document) if cases is None else cases
     if not request.quiet:
@@ -135,7 +142,7 @@ def show_result(
         if failed:
             Screen(sys.stderr, color=not request.no_color).say(failed)
         return
-    last = f"{summary(cases)} ({kind.model}): {path}/"
+    last = f"{summary(cases, took_s)} ({kind.model}): {path}/"
     blocks = [block for block in (kind.said(document), failed, last) if block]
     screen.say("\n" * bool(lines) + "\n\n".join(blocks))
 

@@ -93,26 +93,7 @@ class Inliner:
         return made
 
     def expression(self, tree: ast.expr, function: Steps, renamed: dict[str, ast.expr]) -> ast.expr:
-        fresh = self.fresh
-
-        class Rename(ast.NodeTransformer):
-            def visit_Name(self, node: ast.Name) -> ast.expr:
-                if node.id in ENVIRONMENT:
-                    return node
-                if node.id not in renamed:
-                    renamed[node.id] = ast.Name(fresh(node.id, function))
-                return renamed[node.id]
-
-            def visit_Call(self, node: ast.Call) -> ast.expr:
-                assert isinstance(node.func, ast.Name)
-                value = names.values.get(node.func.id)
-                if value is not None and KINDS.get(value) == "harness" and value not in kept:
-                    return ast.Constant(HARNESS_VALUES[value])
-                node.args = [self.visit(argument) for argument in node.args]
-                return node
-
-        names, kept = self.names, self.kept
-        return Rename().visit(resolve(tree, function, names))
+        return _Rename(self, function, renamed).visit(resolve(tree, function, self.names))
 
     def run(
         self,
@@ -215,6 +196,28 @@ class Inliner:
         made = renamed[name]
         assert isinstance(made, ast.Name)
         return made.id
+
+
+class _Rename(ast.NodeTransformer):
+    """Locals of a function by their unique names, and what the harness is called for by what it returns."""
+
+    def __init__(self, inliner: Inliner, function: Steps, renamed: dict[str, ast.expr]) -> None:
+        self.inliner, self.function, self.renamed = inliner, function, renamed
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in ENVIRONMENT:
+            return node
+        if node.id not in self.renamed:
+            self.renamed[node.id] = ast.Name(self.inliner.fresh(node.id, self.function))
+        return self.renamed[node.id]
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        assert isinstance(node.func, ast.Name)
+        value = self.inliner.names.values.get(node.func.id)
+        if value is not None and KINDS.get(value) == "harness" and value not in self.inliner.kept:
+            return ast.Constant(HARNESS_VALUES[value])
+        node.args = [self.visit(argument) for argument in node.args]
+        return node
 
 
 def arity(choice: Any) -> int:

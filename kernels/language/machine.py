@@ -168,27 +168,20 @@ class _Emitter:
         """By block, the locals that are read from its head on; `at_once`, those that its step does until it ends, to
         write them into a register, too.
         """
-        found: dict[int, set[str]] = {block.number: set() for block in self.blocks}
-        changed = True
-        while changed:
-            changed = False
-            for block in reversed(self.blocks):
-                live: set[str] = set()
-                for after in block.next():
-                    live |= found[after.number] if not at_once or after.number not in self.labels else set()
-                    live |= {it for it in self.written[block.number, after.number].values() if it} if at_once else set()
-                if block.test is not None:
-                    live |= names_in(block.test)
-                for target, tree in reversed(block.work):
-                    live -= {target} if target else set()
-                    live |= names_in(tree)
-                if block.step:
-                    live -= {block.step.target} if block.step.target else set()
-                    for tree in block.step.arguments:
-                        live |= names_in(tree)
-                if live != found[block.number]:
-                    found[block.number] = live
-                    changed = True
+        found: dict[int, set[str]] = {}
+        its = [(block.number, [one.number for one in block.next()], *reads_and_changes(block)) for block in self.blocks]
+        if at_once:
+            for number, next_, read, changed in its:
+                read |= {name for to in next_ for name in self.written[number, to].values() if name} - changed
+                next_[:] = [to for to in next_ if to not in self.labels]
+        grown = True
+        while grown:
+            grown = False
+            for number, next_, read, changed in its[::-1]:
+                live = read.union(*(found.get(to, set()) - changed for to in next_))
+                if live != found.get(number):
+                    found[number] = live
+                    grown = True
         return found
 
     def colour(self) -> dict[str, int]:
@@ -344,3 +337,16 @@ class _Emitter:
         if to and to.number not in self.labels:
             return lines + self.code(to, depth)
         return [*lines, f"{pad}set_own(td, me.pc, {self.labels[to.number] if to else DONE})", f"{pad}return _word + 1"]
+
+
+def reads_and_changes(block: Block) -> tuple[set[str], set[str]]:
+    """The locals that a block reads before it gives them a value, and those to which it gives one."""
+    read = set(names_in(block.test)) if block.test is not None else set()
+    changed: set[str] = set()
+    heads = [(block.step.target, block.step.arguments)] if block.step else []
+    for target, trees in [*((target, [tree]) for target, tree in block.work[::-1]), *heads]:
+        if target:
+            read.discard(target)
+            changed.add(target)
+        read.update(*map(names_in, trees))
+    return read, changed

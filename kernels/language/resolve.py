@@ -47,12 +47,24 @@ def resolve(
 
     `free` are names of the generated code itself.
     """
+    made, used = _resolved(tree, function, inline, free, prefix)
+    for name, value in used.items():
+        names.add(name, value)
+    return copied(made)
+
+
+@functools.cache
+def _resolved(
+    tree: ast.expr, function: Steps, inline: tuple[str, ...], free: tuple[str, ...], prefix: str
+) -> tuple[ast.expr, dict[str, Any]]:
+    """The same once for all places where a function is inlined, with the names that it needs."""
     known: dict[str, Any] = function.source.__globals__  # type: ignore[attr-defined]
     if function.source.__closure__:  # type: ignore[attr-defined]
         known = {**known, **inspect.getclosurevars(function.source).nonlocals}
     bound: dict[str, ast.expr] = {name: ast.Name(name) for name in (*ENVIRONMENT, *free)}
     bound |= {name: ast.Name(prefix + name) for name in _locals(function)}
-    return _Resolve(known, bound, names, inline).visit(copied(tree))
+    names = Names()
+    return _Resolve(known, bound, names, inline).visit(copied(tree)), names.values
 
 
 @functools.cache

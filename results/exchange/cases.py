@@ -80,10 +80,10 @@ def failed_lines(cases: Sequence[Case]) -> list[str]:
     return lines + [f"    next: {more}" for more in dict.fromkeys(case.more for case in bad) if more]
 
 
-def summary(cases: Sequence[Case]) -> str:
-    """`2 passed, 1 caught in 17.9 s`."""
+def summary(cases: Sequence[Case], took_s: float | None = None) -> str:
+    """`2 passed, 1 caught in 17.9 s`, what the command took; of a stored result what its races and searches did."""
     words = Counter(case.word or case.state for case in cases)
-    seconds = sum(case.seconds for case in cases)  # of races and searches
+    seconds = sum(case.seconds for case in cases) if took_s is None else took_s
     told = ", ".join(f"{many:,} {word}" for word, many in words.items())
     return told + (f" in {nanoseconds(seconds * 1e9)}" if seconds else "")
 

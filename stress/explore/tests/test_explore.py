@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -196,3 +197,16 @@ def test_what_is_printed_is_the_step_machines_with_their_labels_and_object_code(
     for made in machines(SHOOTDOWN):
         assert made.machine.source in done.stdout
         assert f"compiled as {made.step.kept_as}\n#   0  starts\n#   1  {made.machine.sites[1]}\n" in done.stdout
+
+
+def test_the_last_line_says_what_the_whole_command_took_and_report_what_was_searched(
+    here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + 1000)
+    monkeypatch.setattr("stress.session.time", later)
+
+    done = here("explore", "--ordering", "no_block", "--vcpus", "1", "--out", "out")
+    again = here("report", "out")
+
+    assert re.search(r"^1 caught in 1,0\d\d s \(a model, ", done.stdout, re.M), done.stdout
+    assert re.search(r"^1 caught in [\d.]+ m?s \(a model, ", again.stdout, re.M), again.stdout
