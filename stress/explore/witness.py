@@ -1,5 +1,6 @@
 """Witnesses: from a schedule to its file and its pictures, and from a file back to what it runs on."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ from scenarios.witness import Step, Witness
 from stress.provenance import version
 
 TRACE, TIMELINE = "trace.json", "timeline"
+OURS = functools.cache(sources_digest)  # what was searched is what was loaded
 OF_ACCESS = ("word", "old", "new", "before", "after")  # if there is one
 # Only a race reads the others: where its clock stands, how long it pauses, in which pattern its guests read.
 DECIDING = (
@@ -121,7 +123,7 @@ def recorded(
     stuck = outcome == Outcome.no_progress.name
     witness = Witness(
         version=version(),
-        kernels=sources_digest(),
+        kernels=OURS(),
         layout=layout_digest(narrator.run.lay),
         rules=rules_digest(rules),
         ordering=ordering.model_dump(mode="json", exclude_none=True),
