@@ -86,7 +86,7 @@ class Body:
                 changed = self.value(ast.BinOp(ast.Name(name), op, value))
                 self.builder.store(changed, self.place(name))
             case ast.AugAssign(target=ast.Subscript() as target, op=op, value=value):
-                at = self.word(target)
+                at = self.written(target)
                 self.builder.store(self.operation(op, self.builder.load(at), self.value(value)), at)
             case ast.Expr(value=ast.Constant()) | ast.Pass():
                 pass
@@ -166,9 +166,15 @@ class Body:
         if isinstance(target, ast.Name):
             self.builder.store(value, self.place(target.id))
         elif isinstance(target, ast.Subscript):
-            self.builder.store(value, self.word(target))
+            self.builder.store(value, self.written(target))
         else:
             raise self.wrong(ast.unparse(target))
+
+    def written(self, it: ast.Subscript) -> Any:
+        """Where a word is written. A field of a record stays what it is."""
+        if isinstance(it.value, ast.Name) and it.value.id in self.records and it.value.id != "td":
+            raise self.wrong(f"write to a record: {ast.unparse(it)}")
+        return self.word(it)
 
     def word(self, it: ast.Subscript) -> Any:
         """Where the word at an index behind an address stands."""

@@ -64,6 +64,8 @@ def test_own_words_are_kept_once_however_many_threads_meet_them():
         ("for x in td: pass", "for x in td:\n    pass"),
         ("x = print(1)", "a call of print"),
         ("x = 1.5", "1.5"),
+        ("lay[0] = 1", "write to a record: lay[0]"),
+        ("rules[0] += 1", "write to a record: rules[0]"),
     ],
 )
 def test_source_that_no_step_machine_has_is_refused_with_its_function(line, what):
