@@ -213,7 +213,7 @@ class _Emitter:
         while grown:
             grown = False
             for block in self.blocks:
-                changed = {block.step.target if block.step else None, *(target for target, _ in block.work)} - {None}
+                _, changed = reads_and_changes(block)
                 for after in block.next():
                     known, holds = begun[after.number], held[after.number]
                     for at, one in begun[block.number].items():
@@ -228,7 +228,7 @@ class _Emitter:
         """
         found = {}
         for block in self.blocks:
-            changed = {block.step.target if block.step else None, *(target for target, _ in block.work)} - {None}
+            _, changed = reads_and_changes(block)
             there = {at: name for at, name in stand[block.number].items() if name not in changed}
             meant = {to.number: stand[to.number] for to in block.next()} or {DONE: dict.fromkeys(range(self.count))}
             for to, its in meant.items():
