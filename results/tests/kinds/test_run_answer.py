@@ -28,6 +28,17 @@ def test_where_one_of_the_two_orders_did_not_pass_as_it_is_nothing_is_decided(ru
     )
 
 
+@pytest.mark.parametrize("coarse", ["spec", "v18"])
+def test_of_both_orders_the_coarser_rate_would_have_been_caught(coarse: str) -> None:
+    runs = [a_run("spec"), a_run("v18")]
+    for run in runs:
+        for outcome in run["outcomes"]:
+            if outcome["grade"] == "forbidden":
+                outcome["would_have_caught"] = 0.02 if run["ordering"] == coarse else 0.0004
+
+    assert review_answer(a_result(*runs))[0].endswith("; a rate of 2.00 % would have been caught.")
+
+
 def test_too_few_samples_print_no_percentile():
     few = {"shootdown_met": {"n": 5, "p50": None, "p99": None, "ci95": {"p50": None, "p99": None}}}
     _, costs, ranking = review_answer(a_result(a_run("spec", latency_ns=few), a_run("v18")))
