@@ -65,9 +65,9 @@ class _Emitter:
         self.drop_unread()
         self.skip_empty()
         self.blocks = self.reachable()
-        blocks = {block.number: block for block in self.blocks}
-        for number, live in self.alive().items():
-            blocks[number].live = live
+        alive = self.alive()
+        for block in self.blocks:
+            block.live = alive[block.number]
         self.labels = {self.start.number: 0}
         for block in self.blocks:
             if block.step:
@@ -169,11 +169,14 @@ class _Emitter:
         write them into a register, too.
         """
         found: dict[int, set[str]] = {}
-        its = [(block.number, [one.number for one in block.next()], *reads_and_changes(block)) for block in self.blocks]
-        if at_once:
-            for number, next_, read, changed in its:
-                read |= {name for to in next_ for name in self.written[number, to].values() if name} - changed
-                next_[:] = [to for to in next_ if to not in self.labels]
+        its = []
+        for block in self.blocks:
+            read, changed = reads_and_changes(block)
+            next_ = [one.number for one in block.next()]
+            if at_once:
+                read |= {name for to in next_ for name in self.written[block.number, to].values() if name} - changed
+                next_ = [to for to in next_ if to not in self.labels]
+            its.append((block.number, next_, read, changed))
         grown = True
         while grown:
             grown = False
